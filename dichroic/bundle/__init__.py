@@ -1,0 +1,32 @@
+"""The bundle: the only thing that passes from training to services. See docs/bundle-format.md."""
+
+from dichroic.bundle.files import MANIFEST_NAME, README_NAME, versions_in
+from dichroic.bundle.manifest import (
+    FORMAT_VERSION,
+    LatentSection,
+    Manifest,
+    Metric,
+    Preprocessing,
+    Signature,
+    TensorSpec,
+    TrainingData,
+)
+from dichroic.bundle.reader import Bundle, read_bundle
+from dichroic.bundle.writer import write_bundle
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "README_NAME",
+    "Bundle",
+    "LatentSection",
+    "Manifest",
+    "Metric",
+    "Preprocessing",
+    "Signature",
+    "TensorSpec",
+    "TrainingData",
+    "read_bundle",
+    "versions_in",
+    "write_bundle",
+]

@@ -1,0 +1,187 @@
+"""Every error Dichroic names, with its stable reason: raised by the server's rooms, and raised again, as the same type, by the client.
+
+A reason never changes once released. `status` is the canonical gRPC code's name; services/transport/errors.py maps it to HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DichroicError(Exception):
+    """Base of every named error.
+
+    Attributes:
+        reason: stable upper-case word, as in google.rpc.ErrorInfo.reason.
+        status: canonical gRPC status name, such as "INVALID_ARGUMENT".
+        message: one sentence for people: what was wrong, what was expected, what to do.
+        field: the request field at fault, such as "images"; empty when there is none.
+        row: index along the batch axis of the item at fault; None when there is none.
+        retry_delay_s: seconds after which the same request may succeed; None when a retry is of no use.
+        metadata: further facts for programs, string to string.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+    status: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str = "",
+        row: int | None = None,
+        retry_delay_s: float | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.row = row
+        self.retry_delay_s = retry_delay_s
+        self.metadata = dict(metadata or {})
+
+
+class InternalError(DichroicError):
+    """Our fault. The message carries an id to quote; the server's log has the rest under that id."""
+
+
+class InvalidTensorError(DichroicError):
+    """A tensor has the wrong shape, dtype or byte count, is empty, or holds NaN or infinity."""
+
+    reason = "INVALID_TENSOR"
+    status = "INVALID_ARGUMENT"
+
+
+class InvalidFieldError(DichroicError):
+    """A field other than a tensor is missing or out of range."""
+
+    reason = "INVALID_FIELD"
+    status = "INVALID_ARGUMENT"
+
+
+class UnknownModelError(DichroicError):
+    """No model of this name is known."""
+
+    reason = "UNKNOWN_MODEL"
+    status = "NOT_FOUND"
+
+
+class UnknownVersionError(DichroicError):
+    """The model is known, this version of it is not."""
+
+    reason = "UNKNOWN_VERSION"
+    status = "NOT_FOUND"
+
+
+class ModelNotReadyError(DichroicError):
+    """The version is known but does not answer: it is loading, was refused, or was unloaded."""
+
+    reason = "MODEL_NOT_READY"
+    status = "UNAVAILABLE"
+
+
+class UnsupportedCapabilityError(DichroicError):
+    """The model exists but does not do this."""
+
+    reason = "UNSUPPORTED_CAPABILITY"
+    status = "UNIMPLEMENTED"
+
+
+class QueueFullError(DichroicError):
+    """The server has as much waiting work as it allows itself."""
+
+    reason = "QUEUE_FULL"
+    status = "RESOURCE_EXHAUSTED"
+
+
+class MessageTooLargeError(DichroicError):
+    """The request is larger than the server receives."""
+
+    reason = "MESSAGE_TOO_LARGE"
+    status = "RESOURCE_EXHAUSTED"
+
+
+class DeadlineExceededError(DichroicError):
+    """The caller's deadline passed before the answer was there."""
+
+    reason = "DEADLINE_EXCEEDED"
+    status = "DEADLINE_EXCEEDED"
+
+
+class CancelledError(DichroicError):
+    """The caller gave up."""
+
+    reason = "CANCELLED"
+    status = "CANCELLED"
+
+
+class ServerStartingError(DichroicError):
+    """The server is up but not ready yet."""
+
+    reason = "SERVER_STARTING"
+    status = "UNAVAILABLE"
+
+
+class ServerStoppingError(DichroicError):
+    """The server is draining: it finishes what it accepted and takes nothing new."""
+
+    reason = "SERVER_STOPPING"
+    status = "UNAVAILABLE"
+
+
+class ServerUnreachableError(DichroicError):
+    """Client side only: no server answered at this address."""
+
+    reason = "SERVER_UNREACHABLE"
+    status = "UNAVAILABLE"
+
+
+class ModelChangedError(DichroicError):
+    """Client side only: the model was replaced between two messages of one call, so their answers are not mixed. Call again."""
+
+    reason = "MODEL_CHANGED"
+    status = "ABORTED"
+
+
+class UnrecognisedError(DichroicError):
+    """Client side only: an error this client has no name for, from a newer server or a proxy. `metadata`: its `status`, and `reason` if any."""
+
+    reason = "UNRECOGNISED"
+    status = "UNKNOWN"
+
+
+class NoCredentialError(DichroicError):
+    """The call needs a credential and carried none, or a wrong one."""
+
+    reason = "NO_CREDENTIAL"
+    status = "UNAUTHENTICATED"
+
+
+class AdminOnlyError(DichroicError):
+    """The call needs the admin role, and this server grants it to nobody or not to this caller."""
+
+    reason = "ADMIN_ONLY"
+    status = "PERMISSION_DENIED"
+
+
+class BundleRefusedError(DichroicError):
+    """A bundle did not pass a step of the load sequence. `metadata` holds `step` and `cause` (a stable word)."""
+
+    reason = "BUNDLE_REFUSED"
+    status = "FAILED_PRECONDITION"
+
+    def __init__(self, step: str, cause: str, message: str) -> None:
+        super().__init__(message, metadata={"step": step, "cause": cause})
+        self.step = step
+        self.cause = cause
+
+
+def _named(base: type[DichroicError]) -> dict[str, type[DichroicError]]:
+    found = {base.reason: base}
+    for child in base.__subclasses__():
+        found |= _named(child)
+    return found
+
+
+# InternalError shares its base's reason; the base itself is never raised.
+BY_REASON: dict[str, type[DichroicError]] = _named(DichroicError) | {"INTERNAL": InternalError}

@@ -1,0 +1,1 @@
+"""Serving: bundles in, answers out. No torch, no gpytorch, ever."""

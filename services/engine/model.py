@@ -1,0 +1,103 @@
+"""A bundle version in service: its runtimes, and who is using it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from dichroic.bundle import Manifest, Signature
+from dichroic.bundle.arrays import Arrays
+from dichroic.errors import InvalidTensorError, UnsupportedCapabilityError
+from services.engine.batcher import MicroBatcher
+from services.engine.budget import QueueBudget
+from services.engine.observe import Observer
+from services.engine.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class LoadedBundle:
+    """What the load sequence made of a bundle: checked, warm, not yet serving."""
+
+    manifest: Manifest
+    digest: str
+    model_card: str
+    runtimes: dict[str, Runtime]
+
+    def close(self) -> None:
+        """Ends the lanes' threads; a run in progress ends first."""
+        for runtime in self.runtimes.values():
+            runtime.lane.shutdown(wait=False)
+
+
+@dataclass(eq=False)
+class ServingModel:
+    """A loaded bundle with its queues. `users` counts leases; a retired model closes with its last one."""
+
+    bundle: LoadedBundle
+    batchers: dict[str, MicroBatcher]
+    users: int = 0
+    retired: bool = False
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    def start(cls, bundle: LoadedBundle, budget: QueueBudget, observer: Observer) -> ServingModel:
+        """Gives every runtime its queue."""
+        name = bundle.manifest.name
+        batchers = {key: MicroBatcher(name, runtime, budget, observer) for key, runtime in bundle.runtimes.items()}
+        return cls(bundle, batchers)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.bundle.manifest
+
+    def signature(self, name: str) -> Signature:
+        """The signature of this name.
+
+        Raises:
+            UnsupportedCapabilityError: the bundle has none of this name.
+        """
+        try:
+            return self.manifest.signatures[name]
+        except KeyError:
+            there = ", ".join(sorted(self.manifest.signatures))
+            raise UnsupportedCapabilityError(f"Model {self.manifest.name} has no {name}; it has {there}.") from None
+
+    async def run(self, signature_name: str, inputs: Arrays, deadline: float) -> Arrays:
+        """Checks shapes and dtypes against the signature and queues the rows. Raises as MicroBatcher.submit, and InvalidTensorError."""
+        check_inputs(self.signature(signature_name), inputs)
+        return await self.batchers[signature_name].submit(inputs, deadline)
+
+    def release(self) -> None:
+        """One user fewer; the last one closes a retired model."""
+        self.users -= 1
+        self._close_if_done()
+
+    def retire(self) -> None:
+        """No new users from here on; those there finish."""
+        self.retired = True
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self.retired and not self.users and not self.idle.is_set():
+            self.bundle.close()
+            self.idle.set()
+
+
+def check_inputs(signature: Signature, inputs: Arrays) -> None:
+    """Compares arrays with their specs; values are looked at on the lane.
+
+    Raises:
+        InvalidTensorError: a missing array, another dtype or shape, no rows, or unequal row counts; names the field.
+    """
+    rows: int | None = None
+    for spec in signature.inputs:
+        array = inputs[spec.name]
+        wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
+        if array.dtype.name != spec.dtype or array.ndim != len(spec.shape) or array.shape[1:] != spec.row_shape:
+            raise InvalidTensorError(f"{spec.name} is {array.dtype.name} of shape {array.shape}; this model takes {wanted}.", field=spec.name)
+        if not len(array):
+            raise InvalidTensorError(f"{spec.name} has no rows; send at least one.", field=spec.name)
+        if rows is not None and len(array) != rows:
+            raise InvalidTensorError(f"{spec.name} has {len(array)} rows, the arrays before it {rows}; all need the same number.", field=spec.name)
+        rows = len(array)

@@ -1,0 +1,109 @@
+"""One ONNX session and its own thread: runs batches, keeps one caller's bad rows from its neighbours."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnxruntime as ort
+
+from dichroic.bundle import Signature, TensorSpec
+from dichroic.bundle.arrays import Arrays
+from dichroic.errors import InvalidTensorError
+from services.engine.batch import Segment, SegmentResult, joined, parted
+
+
+class Runtime:
+    """Runs one signature's graph. `run_segments` is called on `lane` only, one at a time."""
+
+    def __init__(self, name: str, session: ort.InferenceSession, signature: Signature, *, max_batch: int, pad: bool) -> None:
+        self.name = name
+        self.signature = signature
+        self.max_batch = min(max_batch, signature.max_batch)
+        self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
+        self._session = session
+        self._output_names = [spec.name for spec in signature.outputs]
+        self._float_inputs = [spec for spec in signature.inputs if spec.dtype.startswith("float")]
+        self._float_outputs = [spec.name for spec in signature.outputs if spec.dtype.startswith("float")]
+        # A GPU tunes its kernels anew for every batch size it meets, so there only a few sizes occur; a CPU would only waste the padding.
+        self._pad = pad
+        self.buckets = buckets_to(self.max_batch)
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """The graph as it is, on the calling thread: for golden replay and warm-up."""
+        return dict(zip(self._output_names, self._session.run(self._output_names, inputs), strict=True))
+
+    def padded(self, rows: int) -> int:
+        """The batch size that `rows` rows run at."""
+        return next(size for size in self.buckets if size >= rows) if self._pad else rows
+
+    def run_segments(self, segments: list[Segment]) -> list[SegmentResult]:
+        """Runs every segment whose rows are finite, together; if the run fails, each alone, so that only the one at fault fails."""
+        good: list[Segment] = []
+        results: list[SegmentResult] = []
+        for segment in segments:
+            problem = self._non_finite_input(segment)
+            if problem is None:
+                good.append(segment)
+            else:
+                results.append(SegmentResult(segment, None, problem))
+        return results + self._run_together(good)
+
+    def _run_together(self, segments: list[Segment]) -> list[SegmentResult]:
+        if not segments:
+            return []
+        rows = sum(segment.rows for segment in segments)
+        try:
+            outputs = self.run(joined(segments, self.padded(rows)))
+        except Exception as error:
+            if len(segments) == 1:
+                return [SegmentResult(segments[0], None, error)]
+            return [result for segment in segments for result in self._run_together([segment])]
+        return [self._checked(segment, part) for segment, part in zip(segments, parted(segments, outputs), strict=True)]
+
+    def _checked(self, segment: Segment, outputs: Arrays) -> SegmentResult:
+        # Finite input, infinite output: the values overflowed float32 on the way. A wrong answer must not leave the server.
+        for name in self._float_outputs:
+            row = first_non_finite_row(outputs[name])
+            if row is not None:
+                message = (
+                    f"Row {segment.start + row}: its values are so far outside what the model was trained on that {name} overflows. "
+                    "Check the unit (GetModel tells it) and the image's range."
+                )
+                error = InvalidTensorError(message, field=self.signature.inputs[0].name, row=segment.start + row)
+                return SegmentResult(segment, None, error)
+        return SegmentResult(segment, outputs, None)
+
+    def _non_finite_input(self, segment: Segment) -> InvalidTensorError | None:
+        for spec in self._float_inputs:
+            row = first_non_finite_row(segment.work.inputs[spec.name][segment.start : segment.stop])
+            if row is not None:
+                return _non_finite(spec, segment.start + row)
+        return None
+
+
+def buckets_to(largest: int) -> list[int]:
+    """Batch sizes 1, 2, 3, 4, 6, 8, 12, 16, … up to and with `largest`: padding wastes a third at most."""
+    sizes = {largest}
+    power = 1
+    while power < largest:
+        sizes |= {power, min(largest, power + power // 2)}
+        power *= 2
+    return sorted(sizes)
+
+
+def first_non_finite_row(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> int | None:
+    """Index of the first row with a NaN or an infinity, or None. One pass without a temporary in the usual case: NaN and inf survive a sum."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):
+            return None
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    return None if finite.all() else int(np.argmin(finite))
+
+
+def _non_finite(spec: TensorSpec, row: int) -> InvalidTensorError:
+    return InvalidTensorError(
+        f"{spec.name}: row {row} holds NaN or infinity. Every value must be finite: mask or repair the row, or leave it out.",
+        field=spec.name,
+        row=row,
+    )

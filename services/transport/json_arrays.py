@@ -1,0 +1,93 @@
+"""Arrays in JSON: nested lists for people, base64 for programs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dichroic.errors import InvalidTensorError
+from dichroic.wire import NDArray
+
+DType = Literal["uint8", "uint16", "float32"]
+
+
+class PackedArray(BaseModel):
+    """The same bytes as the protobuf Array, in base64: little-endian, row-major."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dtype: DType
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=8)]
+    data_base64: str
+
+
+class ListedArray(BaseModel):
+    """Nested lists with their element type."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dtype: DType
+    values: list[Any]
+
+
+JsonArray = Annotated[
+    PackedArray | ListedArray | list[Any],
+    Field(description="Nested lists of numbers (float32), or {dtype, values}, or {dtype, shape, data_base64}: little-endian, row-major."),
+]
+
+
+def read_array(given: PackedArray | ListedArray | list[Any], *, field: str) -> NDArray:
+    """A JSON array as numpy.
+
+    Raises:
+        InvalidTensorError: ragged lists, something that is no number, numbers outside the dtype, wrong byte count, not base64.
+    """
+    if isinstance(given, PackedArray):
+        return _unpacked(given, field)
+    if isinstance(given, ListedArray):
+        return _listed(given.values, given.dtype, field)
+    return _listed(given, "float32", field)
+
+
+def write_array(values: NDArray | None, *, packed: bool) -> object:
+    """A numpy array for JSON: nested lists, or base64; None stays null."""
+    if values is None:
+        return None
+    if not packed:
+        return values.tolist()
+    data = base64.b64encode(values.tobytes()).decode("ascii")
+    return {"dtype": values.dtype.name, "shape": list(values.shape), "data_base64": data}
+
+
+def _unpacked(given: PackedArray, field: str) -> NDArray:
+    try:
+        data = base64.b64decode(given.data_base64, validate=True)
+    except binascii.Error as error:
+        raise InvalidTensorError(f"{field}.data_base64 is not base64: {error}.", field=field) from error
+    dtype = np.dtype(given.dtype).newbyteorder("<")
+    expected_bytes = math.prod(given.shape) * dtype.itemsize
+    if len(data) != expected_bytes:
+        raise InvalidTensorError(f"{field} has {len(data)} bytes, but shape {given.shape} of {given.dtype} is {expected_bytes}.", field=field)
+    values: NDArray = np.frombuffer(data, dtype=dtype).reshape(given.shape)
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _listed(values: list[Any], dtype: str, field: str) -> NDArray:
+    try:
+        found = np.array(values)
+    except ValueError as error:
+        raise InvalidTensorError(f"{field} is ragged: every list of one level needs the same length.", field=field) from error
+    if found.size and found.dtype.kind not in "iuf":
+        raise InvalidTensorError(f"{field} holds something that is not a number (null, text or true/false).", field=field)
+    wanted = np.dtype(dtype)
+    if wanted.kind == "u" and found.size:
+        top = np.iinfo(wanted).max
+        if found.dtype.kind == "f" or found.min() < 0 or found.max() > top:
+            raise InvalidTensorError(f"{field} holds numbers that are not integers from 0 to {top}, as {dtype} needs.", field=field)
+    with np.errstate(over="ignore"):  # an overflow becomes infinity, which the engine refuses and names the row of
+        return found.astype(wanted)
