@@ -1,22 +1,25 @@
-"""`python -m services`: reads the settings, says clearly what is wrong with them, and hands the process to BentoML."""
+"""`python -m services`: reads the settings, says clearly what is wrong with them, and runs BentoML's supervisor."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from services.engine.device import DeviceError, choose_device
-from services.settings import Settings
+from services.settings import START_REPORT, Settings
 
 
 def main() -> int:
     """Starts the service; the arguments override the environment.
 
     Returns:
-        2 when the settings are wrong; otherwise this process becomes BentoML's and its exit code counts.
+        0 after a signal, 1 when the worker could not start, 2 when a setting is wrong.
     """
     parser = argparse.ArgumentParser(prog="python -m services", description="Serve bundles over gRPC and HTTP.")
     for name, field in Settings.model_fields.items():
@@ -41,19 +44,36 @@ def main() -> int:
         print(f"error: the bundle folder {settings.bundles} does not exist; set --bundles or DICHROIC_BUNDLES", file=sys.stderr)
         return 2
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-    become_bentoml(settings)
-    return 1  # not reached: exec replaces the process
+    return supervise(settings)
 
 
-def become_bentoml(settings: Settings) -> None:
-    """Replaces this process by `bentoml serve`, so that signals reach it directly."""
+def supervise(settings: Settings) -> int:
+    """Runs BentoML's supervisor in this process until a signal ends it, or its worker cannot start.
+
+    Returns:
+        0 after a signal; 1 when the worker gave up, whose reason is printed.
+    """
+    from bentoml_cli.cli import cli  # noqa: PLC0415 - half a second that a wrong setting need not wait for
+
     arguments = [
-        *(sys.executable, "-m", "bentoml", "serve", "services.service:Dichroic"),
-        *("--host", settings.host, "--port", str(settings.http_port)),
+        *("serve", "services.service:Dichroic", "--host", settings.host, "--port", str(settings.http_port)),
         # HTTP's own waiting; the drain of accepted work, inside the shutdown hook, comes on top of it.
         *("--timeout-graceful-shutdown", str(int(settings.drain_s) + 5)),
     ]
-    os.execv(sys.executable, arguments)  # noqa: S606 - our own interpreter, our own arguments
+    with tempfile.TemporaryDirectory(prefix="dichroic-") as folder:
+        report = Path(folder) / "start-failure"
+        os.environ[START_REPORT] = str(report)
+        try:
+            with contextlib.suppress(SystemExit):
+                cli.main(arguments, standalone_mode=False)
+        except OSError as error:
+            address = f"{settings.host}:{settings.http_port}"
+            print(f"error: HTTP cannot listen on {address} ({error.strerror}). Set --http-port or DICHROIC_HTTP_PORT.", file=sys.stderr)
+            return 1
+        if report.exists():
+            print(f"error: the service did not start: {report.read_text(encoding='utf-8')}", file=sys.stderr)
+            return 1
+    return 0
 
 
 if __name__ == "__main__":

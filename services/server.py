@@ -44,8 +44,8 @@ class Server:
         self.settings = settings
         self.phase = Phase.STARTING
         device = choose_device(settings.device, intra_op_threads=settings.intra_op_threads, gpu_memory_bytes=settings.gpu_memory_bytes)
-        budget = QueueBudget(settings.queue_max_requests, settings.queue_max_bytes)
-        self.repository = Repository(settings.bundles, Loader(device, settings.max_batch), budget, observer)
+        self.budget = QueueBudget(settings.queue_max_requests, settings.queue_max_bytes)
+        self.repository = Repository(settings.bundles, Loader(device, settings.max_batch), self.budget, observer)
         self.latent = LatentRoom(self.repository)
         self._watcher = FolderWatcher(self.repository)
         self._watching: asyncio.Task[None] | None = None

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
+from pathlib import Path
 from types import FrameType
 
 import bentoml
 
 from services.server import Phase, Server
-from services.settings import Settings
+from services.settings import START_REPORT, Settings
 from services.transport.grpc_server import GrpcServer
 from services.transport.http_app import HttpApp
 from services.transport.metrics import PrometheusObserver
@@ -34,7 +36,13 @@ class Dichroic:
     @bentoml.on_startup
     async def start(self) -> None:
         """Loads every bundle and opens. HTTP is accepted only after this returns."""
-        settings = Settings()
+        try:
+            await self._start(Settings())
+        except BaseException as error:
+            _report_failure(error)
+            raise
+
+    async def _start(self, settings: Settings) -> None:
         logging.getLogger("dichroic").setLevel(settings.log_level.upper())
         self.server = Server(settings, PrometheusObserver())
         self.grpc = GrpcServer(self.server)
@@ -73,3 +81,11 @@ class Dichroic:
         if self.server is not None and self.grpc is not None:
             self.server.begin_draining()
             self._flip = asyncio.ensure_future(self.grpc.set_serving(False))
+
+
+def _report_failure(error: BaseException) -> None:
+    # BentoML would start the worker again and again; what stopped it once (a port, a device, a folder) stops it each time.
+    report = os.environ.get(START_REPORT)
+    if report:
+        Path(report).write_text(str(error) or type(error).__name__, encoding="utf-8")
+        os.kill(os.getppid(), signal.SIGTERM)

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# Where a worker that cannot start leaves its reason for `python -m services`, which sets this variable.
+START_REPORT = "DICHROIC_START_REPORT"
+
 Device = Literal["auto", "cpu", "cuda"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 

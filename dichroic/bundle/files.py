@@ -11,16 +11,20 @@ WEIGHTS_NAME = "weights.safetensors"
 GOLDEN_NAME = "golden.safetensors"
 
 
+# JSON readers in other languages are exact up to here.
+MAX_VERSION = 2**53 - 1
+
+
 def versions_in(model_folder: Path) -> list[int]:
     """The version numbers under one model's folder, ascending. Folders still being written begin with a dot and are not counted."""
     if not model_folder.is_dir():
         return []
-    return sorted(int(entry.name) for entry in model_folder.iterdir() if _is_version(entry))
+    return sorted(int(entry.name) for entry in model_folder.iterdir() if is_version(entry.name) and entry.is_dir())
 
 
-def _is_version(entry: Path) -> bool:
-    # int() would also take "+1", " 1" and "0001"; one number has one folder.
-    return entry.is_dir() and entry.name.isascii() and entry.name.isdigit() and not entry.name.startswith("0")
+def is_version(name: str) -> bool:
+    """Whether a folder's name is a version number: decimal, from 1, without sign, space or leading zero: one number has one folder."""
+    return name.isascii() and name.isdecimal() and not name.startswith("0") and len(name) <= len(str(MAX_VERSION)) and int(name) <= MAX_VERSION
 
 
 def sha256_of(data: bytes) -> str:

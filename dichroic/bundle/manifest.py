@@ -9,11 +9,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from dichroic.bundle.files import MANIFEST_NAME, MAX_VERSION
+
 # Major.minor. Anything that can change a number a bundle answers is a major change.
 FORMAT_VERSION = "1.0"
+# A row is an image, a spectrum or latents; more is a mistake, or an attack on the server's memory.
+MAX_ROW_ELEMENTS = 1 << 28
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+SignatureName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,16})?$")]
+Axis = Annotated[int, Field(ge=0, le=1 << 24)]
 DType = Literal["uint8", "uint16", "int64", "float32", "float64", "bool"]
 Kind = Literal["latent", "mechanism", "transition"]
 Invariance = Literal["rotation", "translation", "scale"]
@@ -41,7 +47,7 @@ class TensorSpec(Section):
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     dtype: DType
-    shape: Annotated[tuple[Literal["n"] | Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    shape: Annotated[tuple[Literal["n"] | Axis, ...], Field(min_length=1, max_length=8)]
     axes: tuple[str, ...]
     unit: Annotated[str, StringConstraints(min_length=1)]
     range_low: float | None = None
@@ -52,6 +58,8 @@ class TensorSpec(Section):
     def _consistent(self) -> Self:
         if self.shape[0] != "n" or "n" in self.shape[1:]:
             raise ValueError(f"{self.name}: the first axis, and no other, is the batch axis 'n', not {self.shape}")
+        if math.prod(self.row_shape) > MAX_ROW_ELEMENTS:
+            raise ValueError(f"{self.name}: a row of shape {self.row_shape} has more than {MAX_ROW_ELEMENTS} elements")
         if len(self.axes) != len(self.shape):
             raise ValueError(f"{self.name}: {len(self.axes)} axis names for {len(self.shape)} axes")
         if self.range_low is not None and self.range_high is not None and self.range_low > self.range_high:
@@ -71,6 +79,14 @@ class Signature(Section):
     inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     max_batch: Annotated[int, Field(ge=1, le=65536)]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for tensors in (self.inputs, self.outputs):
+            names = [tensor.name for tensor in tensors]
+            if len(set(names)) != len(names):
+                raise ValueError(f"{self.graph}: two inputs or two outputs have one name: {names}")
+        return self
 
 
 class Preprocessing(Section):
@@ -166,7 +182,14 @@ class LatentSection(Section):
     novelty_false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
-    def _novelty_is_whole(self) -> Self:
+    def _consistent(self) -> Self:
+        for names in (self.invariances, self.latent_names, self.channel_names):
+            if len(set(names)) != len(names):
+                raise ValueError(f"a name stands twice in {names}")
+        if self.channel_names and len(self.channel_names) != self.channels:
+            raise ValueError(f"{len(self.channel_names)} channel names for {self.channels} channels")
+        if self.content_size > len(self.latent_names):
+            raise ValueError(f"content_size {self.content_size} is more than the {len(self.latent_names)} latents")
         if (self.novelty_threshold is None) != (self.novelty_false_alarm_rate is None):
             raise ValueError("novelty_threshold and novelty_false_alarm_rate are given together or not at all")
         return self
@@ -175,14 +198,14 @@ class LatentSection(Section):
 class Manifest(Section):
     """The whole of bundle.json."""
 
-    format_version: Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+$")]
+    format_version: Annotated[str, StringConstraints(pattern=r"^1\.(0|[1-9][0-9]{0,3})$")]
     name: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=MAX_VERSION)]
     kind: Kind
     created_time: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
     producer: Producer
     files: Annotated[tuple[FileEntry, ...], Field(min_length=1)]
-    signatures: Annotated[dict[str, Signature], Field(min_length=1)]
+    signatures: Annotated[dict[SignatureName, Signature], Field(min_length=1)]
     preprocessing: Preprocessing | None = None
     metrics: tuple[Metric, ...] = ()
     calibration: Calibration = Calibration()
@@ -191,20 +214,30 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        paths = [entry.path for entry in self.files]
-        if len(set(paths)) != len(paths):
+        paths = {entry.path for entry in self.files}
+        # Also not in another case: on Windows and macOS that is the same file.
+        if len({path.lower() for path in paths}) != len(self.files):
             raise ValueError("files: a path is listed twice")
+        if MANIFEST_NAME in {path.lower() for path in paths}:
+            raise ValueError(f"files: {MANIFEST_NAME} cannot hold its own hash")
         for name, signature in self.signatures.items():
             if signature.graph not in paths:
                 raise ValueError(f"signatures.{name}: its graph {signature.graph!r} is not among the files")
-        if self.kind == "latent" and (self.latent is None or self.preprocessing is None):
-            raise ValueError("a bundle of kind 'latent' has the sections 'latent' and 'preprocessing'")
+        if (self.kind == "latent") != (self.latent is not None):
+            raise ValueError("a bundle of kind 'latent', and no other, has the section 'latent'")
+        if self.latent is not None and self.preprocessing is None:
+            raise ValueError("a bundle of kind 'latent' has the section 'preprocessing'")
+        if self.latent is not None and self.preprocessing is not None and len(self.preprocessing.input_low) != self.latent.channels:
+            raise ValueError(f"preprocessing has {len(self.preprocessing.input_low)} channels, latent has {self.latent.channels}")
         return self
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON without version, created_time and producer: equal digests answer equally."""
-        facts = self.model_dump(mode="json", exclude={"version", "created_time", "producer"})
+        """SHA-256 of the canonical JSON without version, created_time and producer: equal digests answer equally.
+
+        Of the fields that bundle.json holds, and no others: a default that a later reader adds must not change an old bundle's digest.
+        """
+        facts = self.model_dump(mode="json", exclude={"version", "created_time", "producer"}, exclude_unset=True)
         return hashlib.sha256(canonical_json(facts).encode("utf-8")).hexdigest()
 
 

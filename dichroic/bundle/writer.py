@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from dichroic.bundle.files import MANIFEST_NAME, sha256_of, versions_in
+from dichroic.bundle.files import MANIFEST_NAME, is_version, sha256_of
 from dichroic.bundle.manifest import FileEntry, Manifest
 
 
@@ -40,17 +40,20 @@ def write_bundle(bundles: Path, manifest: Manifest, files: Mapping[str, bytes]) 
 
 def _publish(home: Path, draft: Path, manifest: Manifest) -> tuple[Path, Manifest]:
     while True:
-        version = max(versions_in(home), default=0) + 1
+        # Whatever bears a number takes it, a stray file or a link too: rename would fail on it again and again.
+        version = max((int(entry.name) for entry in home.iterdir() if is_version(entry.name)), default=0) + 1
         # Validated anew: model_copy does not check.
         final = Manifest.model_validate_json(manifest.model_copy(update={"version": version}).model_dump_json())
         _write_synced(draft / MANIFEST_NAME, (final.model_dump_json(indent=1) + "\n").encode("utf-8"))
+        _sync_folder(draft)
         try:
             draft.rename(home / str(version))
         except OSError:
             # Another writer took this number between listing and renaming: take the next.
-            if not (home / str(version)).exists():
+            if not os.path.lexists(home / str(version)):
                 raise
             continue
+        _sync_folder(home)
         return home / str(version), final
 
 
@@ -59,3 +62,13 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename survives a power cut only once its folder is on the disk. Windows has no such call.
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -13,6 +13,8 @@ class QueueBudget:
         self.max_bytes = max_bytes
         self.requests = 0
         self.bytes = 0
+        # True from a refusal until something is given back: meanwhile a message need not even be read to be refused.
+        self.is_full = False
 
     def reserve(self, size_bytes: int, retry_delay_s: float) -> None:
         """Takes one request of this size in.
@@ -25,6 +27,7 @@ class QueueBudget:
                 f"The request needs {size_bytes} bytes for its arrays and answers; the server holds {self.max_bytes} in all. Send fewer rows at once."
             )
         if self.requests >= self.max_requests or self.bytes + size_bytes > self.max_bytes:
+            self.is_full = True
             raise QueueFullError(
                 f"The server has {self.requests} requests and {self.bytes} bytes waiting (limits {self.max_requests} and {self.max_bytes}). "
                 f"Retry after {retry_delay_s:.3g} s.",
@@ -37,3 +40,4 @@ class QueueBudget:
         """Gives back what reserve took."""
         self.requests -= 1
         self.bytes -= size_bytes
+        self.is_full = False

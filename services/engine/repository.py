@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dichroic.bundle import versions_in
-from dichroic.errors import BundleRefusedError, DichroicError, ModelNotReadyError, UnknownModelError, UnknownVersionError
+from dichroic.errors import (
+    BundleRefusedError,
+    DichroicError,
+    InvalidFieldError,
+    ModelNotReadyError,
+    UnknownModelError,
+    UnknownVersionError,
+)
 from services.engine.budget import QueueBudget
 from services.engine.loader import Loader
 from services.engine.model import ServingModel
@@ -69,7 +76,9 @@ class Repository:
         Raises:
             UnknownModelError, UnknownVersionError: not known.
             ModelNotReadyError: known, and not serving.
+            InvalidFieldError: a negative version.
         """
+        _check_version(version)
         known = sorted(number for known_name, number in self._entries if known_name == name)
         if not known:
             there = ", ".join(sorted({entry.name for entry in self._entries.values()})) or "none at all"
@@ -104,6 +113,7 @@ class Repository:
 
     async def unload(self, name: str, version: int, detail: str = "unloaded by request") -> list[ServingModel]:
         """Takes a version (0: every one) out of service. Requests already accepted finish. Raises as find, for what is not known."""
+        _check_version(version)
         async with self._loading:  # a load in progress ends first, and does not undo this
             keys = [key for key in sorted(self._entries) if key[0] == name and version in (0, key[1])]
             if not keys:
@@ -162,6 +172,7 @@ class Repository:
         log.error("model %s version %d refused at step %s%s", *key, detail, "; the version that serves stays" if entry.model else "")
 
     def _on_disk(self, name: str, version: int) -> int:
+        _check_version(version)
         # The name comes from a request: only a direct child of the folder counts, whatever dots and slashes it holds.
         is_child = name not in ("", ".", "..") and Path(name).name == name
         found = versions_in(self.folder / name) if is_child else []
@@ -177,6 +188,11 @@ class Repository:
         message = f"Model {entry.name!r} version {entry.version} is {entry.state.value}. {advice}"
         # Only a version that is being loaded becomes ready by waiting.
         return ModelNotReadyError(message, field="model_name", retry_delay_s=LOADING_RETRY_S if loading else None)
+
+
+def _check_version(version: int) -> None:
+    if version < 0:
+        raise InvalidFieldError(f"model_version is {version}; it is 1 or more, or 0 for the highest that serves.", field="model_version")
 
 
 def _no_version(name: str, version: int, there: list[int]) -> UnknownVersionError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dichroic.errors import InvalidFieldError
 from dichroic.v1 import models_pb2, models_pb2_grpc
 from services.server import Server
 from services.transport.auth import require_admin
@@ -25,35 +24,24 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     @answered
     async def GetModel(self, request: models_pb2.GetModelRequest, context: Context) -> models_pb2.GetModelResponse:  # noqa: N802
         """One version in full."""
-        model = self.server.repository.find(request.model_name, checked_version(request.model_version))
+        model = self.server.repository.find(request.model_name, request.model_version)
         return details(model, self.server.repository, self.server.settings)
 
     @answered
     async def LoadModel(self, request: models_pb2.LoadModelRequest, context: Context) -> models_pb2.LoadModelResponse:  # noqa: N802
         """Loads a version and swaps it in."""
         require_admin(self.server.settings, authorization(context))
-        model = await self.server.repository.load(request.model_name, checked_version(request.model_version))
+        model = await self.server.repository.load(request.model_name, request.model_version)
         return models_pb2.LoadModelResponse(model=identity_of(model))
 
     @answered
     async def UnloadModel(self, request: models_pb2.UnloadModelRequest, context: Context) -> models_pb2.UnloadModelResponse:  # noqa: N802
         """Takes a version out of service."""
         require_admin(self.server.settings, authorization(context))
-        taken = await self.server.repository.unload(request.model_name, checked_version(request.model_version))
+        taken = await self.server.repository.unload(request.model_name, request.model_version)
         return models_pb2.UnloadModelResponse(models=[identity_of(model) for model in taken])
 
 
 def authorization(context: Context) -> str:
     """The call's `authorization` metadata, or nothing."""
     return next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
-
-
-def checked_version(version: int) -> int:
-    """A version from a request.
-
-    Raises:
-        InvalidFieldError: it is negative.
-    """
-    if version < 0:
-        raise InvalidFieldError(f"model_version is {version}; it is 1 or more, or 0 for the highest that serves.", field="model_version")
-    return version

@@ -8,13 +8,12 @@ from grpc_reflection.v1alpha import reflection
 
 from dichroic.v1 import latent_pb2, latent_pb2_grpc, models_pb2, models_pb2_grpc
 from services.server import Server
+from services.transport.admission import RefuseWhenFull
 from services.transport.grpc_latent import LatentServicer
 from services.transport.grpc_models import ModelServicer
 
-SERVICES = (
-    models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
-    latent_pb2.DESCRIPTOR.services_by_name["LatentService"].full_name,
-)
+ROOMS = (latent_pb2.DESCRIPTOR.services_by_name["LatentService"].full_name,)
+SERVICES = (models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name, *ROOMS)
 
 
 class GrpcServer:
@@ -23,8 +22,9 @@ class GrpcServer:
     def __init__(self, server: Server) -> None:
         limit = server.settings.max_message_bytes
         self._server = server
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs do not know it
         self._grpc = aio.server(
+            interceptors=[RefuseWhenFull(server, ROOMS)],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", -1),  # an answer is never larger than the rows asked for
@@ -47,11 +47,14 @@ class GrpcServer:
         """Listens; health says NOT_SERVING until `set_serving`.
 
         Raises:
-            RuntimeError: the port is taken.
+            OSError: the port is taken, or not allowed.
         """
         await self.set_serving(False)
         address = f"{self._server.settings.host}:{self._server.settings.grpc_port}"
-        self.port = self._grpc.add_insecure_port(address)
+        try:
+            self.port = self._grpc.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"gRPC cannot listen on {address}: the port is taken or not allowed. Set DICHROIC_GRPC_PORT.") from error
         await self._grpc.start()
 
     async def set_serving(self, serving: bool) -> None:

@@ -15,7 +15,6 @@ from dichroic.errors import InvalidFieldError, ServerStartingError
 from services.latent.answers import Identity
 from services.server import STARTING_RETRY_S, Server
 from services.transport.auth import require_admin
-from services.transport.grpc_models import checked_version
 from services.transport.http_bodies import DecodeAnswer, DecodeBody, EncodeAnswer, ErrorAnswer, ImagesBody, ReconstructAnswer
 from services.transport.http_calls import answer, body_of, problem_response, unless_gone
 from services.transport.json_arrays import read_array, write_array
@@ -98,7 +97,7 @@ class HttpApp:
         """One version in full."""
 
         async def work(server: Server) -> object:
-            return in_full(server.repository.find(name, checked_version(version)), server.repository, server.settings)
+            return in_full(server.repository.find(name, version), server.repository, server.settings)
 
         return await self._answer("GetModel", name, work)
 
@@ -107,7 +106,7 @@ class HttpApp:
 
         async def work(server: Server) -> object:
             require_admin(server.settings, request.headers.get("authorization", ""))
-            return ModelNames(models=[name_of(await server.repository.load(name, checked_version(version)))])
+            return ModelNames(models=[name_of(await server.repository.load(name, version))])
 
         return await self._answer("LoadModel", name, work)
 
@@ -116,7 +115,7 @@ class HttpApp:
 
         async def work(server: Server) -> object:
             require_admin(server.settings, request.headers.get("authorization", ""))
-            return ModelNames(models=[name_of(model) for model in await server.repository.unload(name, checked_version(version))])
+            return ModelNames(models=[name_of(model) for model in await server.repository.unload(name, version)])
 
         return await self._answer("UnloadModel", name, work)
 

@@ -1,0 +1,38 @@
+"""Dichroic: what is in the image, from a model server for running microscopes.
+
+    from dichroic import Client
+
+    with Client("microscope-gpu:50051") as client:
+        encoding = client.encode("domains", images)
+
+This package is the client and what it shares with the server: bundles (`dichroic.bundle`), errors (`dichroic.errors`), the wire (`dichroic.v1`).
+"""
+
+from dichroic.client import (
+    AsyncClient,
+    Client,
+    Decoding,
+    Encoding,
+    ModelIdentity,
+    ModelInfo,
+    ModelSummary,
+    Reconstruction,
+    Signature,
+    TensorSpec,
+)
+from dichroic.errors import DichroicError
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Decoding",
+    "DichroicError",
+    "Encoding",
+    "ModelIdentity",
+    "ModelInfo",
+    "ModelSummary",
+    "Reconstruction",
+    "Signature",
+    "TensorSpec",
+]
+__version__ = "0.1.0"

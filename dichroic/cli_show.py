@@ -1,0 +1,101 @@
+"""What the `dichroic` command prints: tables for people, JSON for programs, a progress line on the way."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from dichroic.client import ModelInfo, ModelSummary, TensorSpec
+
+# Work that is over before this needs no progress line.
+QUIET_S = 0.5
+REDRAW_S = 0.1
+
+
+def as_json(value: object) -> str:
+    """Dataclasses as JSON; what JSON cannot say, such as an unbounded range, is null."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def models_table(models: Sequence[ModelSummary]) -> str:
+    """One line for each version."""
+    rows = [
+        (
+            model.model.name,
+            f"{model.model.version}{' (default)' if model.is_default else ''}",
+            model.kind or "?",
+            model.state,
+            model.model.digest[:12],
+            model.state_detail,
+        )
+        for model in models
+    ]
+    return _table(("name", "version", "kind", "state", "digest", ""), rows) if rows else "The server has no models."
+
+
+def model_text(info: ModelInfo) -> str:
+    """One version: what it is, what it takes and gives, and its model card."""
+    fallback = " (no GPU was found)" if info.device_is_fallback else ""
+    head = [
+        f"{info.model.name} version {info.model.version}, {info.kind}, on {info.device}{fallback}",
+        f"digest {info.model.digest}",
+        f"messages up to {info.max_message_bytes} bytes",
+    ]
+    rows = [
+        (signature.name if index == 0 else "", side, spec.name, spec.dtype, _shape(spec), spec.unit, spec.meaning)
+        for signature in info.signatures
+        for index, (side, spec) in enumerate([*(("in", spec) for spec in signature.inputs), *(("out", spec) for spec in signature.outputs)])
+    ]
+    return "\n".join([*head, "", _table(("capability", "", "tensor", "dtype", "shape", "unit", "meaning"), rows), "", info.model_card]).rstrip()
+
+
+class ProgressLine:
+    """Rows done of all, rewritten in place on a terminal; nothing elsewhere, and nothing for short work."""
+
+    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+        self._what = what
+        self._stream = sys.stderr if stream is None else stream
+        self._started = self._drawn = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int, rows: int) -> None:
+        """Called by the client after each message."""
+        now = time.monotonic()
+        if not self._stream.isatty() or now - self._started < QUIET_S or now - self._drawn < REDRAW_S:
+            return
+        self._drawn, self._shown = now, True
+        left_s = (now - self._started) / done * (rows - done)
+        self._stream.write(f"\r{self._what}: {done} of {rows} rows, {100 * done // rows} %, {left_s:.0f} s left \x1b[K")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Clears the line, so that what follows begins at its start."""
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, ModelInfo | ModelSummary):
+        return _plain(asdict(value))
+    return value
+
+
+def _shape(spec: TensorSpec) -> str:
+    return "(" + ", ".join("n" if length == -1 else str(length) for length in spec.shape) + ")"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows))

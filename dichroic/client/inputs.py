@@ -1,0 +1,143 @@
+"""What a caller hands in, checked before anything is sent: an error here costs no round trip and names the row.
+
+The rule for images: there is always a batch axis, (n, h, w) or (n, h, w, c); a list of n images of one shape counts as one. A single image
+without it is refused, because (h, w, c) cannot be told from (n, h, w). Answers have the batch axis too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from dichroic.errors import InvalidFieldError, InvalidTensorError
+from dichroic.wire import NDArray
+
+Images: TypeAlias = NDArray | Sequence[NDArray]
+Numbers: TypeAlias = NDArray | Sequence[float] | Sequence[Sequence[float]] | float
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def checked_images(images: Images) -> NDArray:
+    """Images as they are sent.
+
+    Args:
+        images: (n, h, w) or (n, h, w, c), or a sequence of n images (h, w) or (h, w, c); uint8, uint16, or any float.
+
+    Returns:
+        The same values as uint8, uint16 or float32, native byte order.
+
+    Raises:
+        InvalidTensorError: another dtype, another number of axes, no rows, NaN, infinity, or a value beyond float32.
+    """
+    values = _stacked(images)
+    if values.dtype.kind not in "uf" or (values.dtype.kind == "u" and values.dtype.itemsize > 2):
+        raise _invalid(
+            "images",
+            f"have dtype {values.dtype}; give uint8, uint16 or float32. Counts in 0..65535 go as images.astype('uint16'), values in the "
+            "training data's unit as images.astype('float32')",
+        )
+    if values.ndim not in (3, 4):
+        hint = "; a single image gets its batch axis by [image] or image[None]" if values.ndim == 2 else ""
+        raise _invalid("images", f"have {values.ndim} axes; expected (n, h, w), or (n, h, w, c) for several channels{hint}")
+    if 0 in values.shape:
+        raise _invalid("images", f"have shape {values.shape}: there is nothing in them")
+    if values.dtype.kind == "u":
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+    return _float32(values, "images")
+
+
+def checked_latents(
+    content: Numbers | None, angle_rad: Numbers | None, scale: Numbers | None, shift_down_px: Numbers | None, shift_right_px: Numbers | None
+) -> dict[str, NDArray]:
+    """Latents as they are sent: those that are given, each with n rows.
+
+    Args:
+        content: (n, d), or (d,) to be used for every row.
+        angle_rad: (n,) or one number for every row; radians, counter-clockwise.
+        scale: (n,) or one number for every row; > 0.
+        shift_down_px: (n,) or one number for every row; pixels towards higher row numbers.
+        shift_right_px: (n,) or one number for every row; pixels towards higher column numbers.
+
+    Returns:
+        float32 arrays by field name. n is 1 when nothing has a batch axis.
+
+    Raises:
+        InvalidTensorError: a wrong number of axes, different n, no rows, not a real number, NaN, infinity or beyond float32; scale <= 0.
+        InvalidFieldError: nothing is given.
+    """
+    given = {
+        "content": (content, 2),
+        "angle_rad": (angle_rad, 1),
+        "scale": (scale, 1),
+        "shift_down_px": (shift_down_px, 1),
+        "shift_right_px": (shift_right_px, 1),
+    }
+    arrays = {name: _latent(values, name, axes) for name, (values, axes) in given.items() if values is not None}
+    if not arrays:
+        raise InvalidFieldError("There is nothing to decode; give content, angle_rad, scale, shift_down_px or shift_right_px.", field="content")
+    rows = {name: len(values) for name, values in arrays.items() if values.ndim == given[name][1]}
+    if len(set(rows.values())) > 1:
+        raise _invalid(next(iter(rows)), f"and the other latents differ in rows: {rows}; give each the same n, or one value for all rows")
+    n = next(iter(rows.values()), 1)
+    if n == 0:
+        raise _invalid(next(iter(rows)), "has no rows")
+    # A view that repeats: nothing is copied before it is sent.
+    return {name: values if name in rows else np.broadcast_to(values, (n, *values.shape)) for name, values in arrays.items()}
+
+
+def _stacked(images: Images) -> NDArray:
+    if isinstance(images, list | tuple):
+        rows = [_plain(image, "images") for image in images]
+        kinds = sorted({f"{row.shape} {row.dtype}" for row in rows})
+        if len(kinds) != 1:
+            # Promoted, a uint8 image among uint16 ones would turn dark.
+            problem = f"differ: {', '.join(kinds[:5])}; one call takes images of one shape and dtype" if kinds else "are an empty list"
+            raise _invalid("images", problem)
+        return np.stack(rows)
+    return _plain(images, "images")
+
+
+def _plain(values: object, field: str) -> NDArray:
+    if isinstance(values, np.ma.MaskedArray):
+        # The wire has no mask: what is under it would be taken for data.
+        raise _invalid(field, "are a masked array, and masks cannot be sent; fill it first with .filled(value)")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise _invalid(field, f"are no array: {error}") from error
+
+
+def _latent(values: Numbers, field: str, axes: int) -> NDArray:
+    array = _plain(values, field)
+    if array.dtype.kind not in "uif":
+        raise _invalid(field, f"has dtype {array.dtype}; give real numbers")
+    if array.ndim not in (axes, axes - 1):
+        shape = "(n, d) or (d,)" if axes == 2 else "(n,) or a single number"
+        raise _invalid(field, f"has shape {array.shape}; expected {shape}")
+    checked = _float32(array if array.ndim == axes else array[None], field)
+    if field == "scale" and checked.size and checked.min() <= 0:
+        row = int(np.argmax(checked <= 0))
+        raise InvalidTensorError(f"scale is {checked[row]} in row {row}; it must be above 0.", field=field, row=row)
+    return checked if array.ndim == axes else checked[0]
+
+
+def _float32(values: NDArray, field: str) -> NDArray:
+    """float32 of the same values; the first row that is not finite, before or after, is named."""
+    with np.errstate(over="ignore"):  # found below, by row
+        converted = values.astype(np.float32, copy=False)
+    if np.isfinite(converted).all():
+        return converted
+    bad = ~np.isfinite(converted.reshape(len(converted), -1)).all(axis=1)
+    row = int(np.argmax(bad))
+    if np.isfinite(values[row]).all():
+        problem = f"has a value beyond float32 (greatest {FLOAT32_MAX:.3g}) in row {row}; choose another unit"
+    else:
+        problem = f"has NaN or infinity in row {row}; remove or replace it"
+    raise InvalidTensorError(f"{field} {problem}.", field=field, row=row)
+
+
+def _invalid(field: str, problem: str) -> InvalidTensorError:
+    return InvalidTensorError(f"{field} {problem}.", field=field)

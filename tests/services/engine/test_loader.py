@@ -1,0 +1,162 @@
+"""The load sequence: each step refuses what it should, and says which step it was."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from dichroic.bundle.arrays import pack, unpack
+from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME, sha256_of
+from dichroic.errors import BundleRefusedError
+from services.engine.device import ChosenDevice
+from services.engine.loader import Loader
+from tests.toy_bundle import Toy, rewrite_manifest, write_toy
+
+LOADER = Loader(ChosenDevice("cpu", False, 1), max_batch=16)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_toy(tmp_path / "bundles")
+
+
+def replace_file(folder: Path, name: str, data: bytes) -> None:
+    """Replaces a file and tells the manifest, so that only later steps can object."""
+    import json
+
+    (folder / name).write_bytes(data)
+    files = json.loads((folder / "bundle.json").read_text())["files"]
+    for entry in files:
+        if entry["path"] == name:
+            entry |= {"sha256": sha256_of(data), "size_bytes": len(data)}
+    rewrite_manifest(folder, files=files)
+
+
+def edit_graph(folder: Path, name: str, edit: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load_model_from_string((folder / name).read_bytes())
+    edit(model)
+    replace_file(folder, name, model.SerializeToString())
+
+
+def refused(folder: Path) -> BundleRefusedError:
+    with pytest.raises(BundleRefusedError) as error:
+        LOADER.load(folder)
+    return error.value
+
+
+def test_a_good_bundle_loads_warm(folder: Path) -> None:
+    loaded = LOADER.load(folder)
+    assert sorted(loaded.runtimes) == sorted(loaded.manifest.signatures)
+    images = np.full((2, 8, 8), 7, dtype=np.uint8)
+    np.testing.assert_allclose(loaded.runtimes["encode.uint8"].run({"images": images})["latent_mean"], Toy().latent_mean(images), atol=1e-6)
+    loaded.close()
+
+
+def test_a_changed_byte_is_refused_at_files(folder: Path) -> None:
+    data = bytearray((folder / WEIGHTS_NAME).read_bytes())
+    data[-1] ^= 1
+    (folder / WEIGHTS_NAME).write_bytes(data)
+    assert (refused(folder).step, refused(folder).cause) == ("files", "WRONG_HASH")
+
+
+def test_a_truncated_file_is_refused_at_files(folder: Path) -> None:
+    path = folder / "decode.onnx"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert refused(folder).cause == "WRONG_SIZE"
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../weights.safetensors", "other.bin", ""])
+def test_data_outside_the_bundle_is_refused(folder: Path, location: str) -> None:
+    def point_elsewhere(model: onnx.ModelProto) -> None:
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = location
+
+    edit_graph(folder, "decode.onnx", point_elsewhere)
+    assert (refused(folder).step, refused(folder).cause) == ("graph", "EXTERNAL_DATA")
+
+
+def test_data_outside_the_bundle_is_refused_inside_a_nested_graph(folder: Path) -> None:
+    def hide(model: onnx.ModelProto) -> None:
+        tensor = TensorProto(name="secret", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+        tensor.external_data.add(key="location", value="../../secret")
+        branch = helper.make_graph([], "branch", [], [helper.make_tensor_value_info("secret", TensorProto.FLOAT, [1])], [tensor])
+        model.graph.node.append(helper.make_node("If", ["condition"], ["unused"], then_branch=branch, else_branch=branch))
+
+    edit_graph(folder, "decode.onnx", hide)
+    assert refused(folder).cause == "EXTERNAL_DATA"
+
+
+def test_weights_that_are_not_there_are_refused(folder: Path) -> None:
+    weights = unpack((folder / WEIGHTS_NAME).read_bytes(), path="")
+    del weights["decoder.w"]
+    replace_file(folder, WEIGHTS_NAME, pack(weights))
+    assert refused(folder).cause == "MISSING_WEIGHTS"
+
+
+def test_a_file_that_is_not_onnx_is_refused(folder: Path) -> None:
+    replace_file(folder, "decode.onnx", b"\xff\xff\xff not onnx")
+    assert (refused(folder).step, refused(folder).cause) == ("graph", "NOT_ONNX")
+
+
+def test_a_graph_the_runtime_cannot_run_is_refused(folder: Path) -> None:
+    edit_graph(folder, "decode.onnx", lambda model: model.graph.node.append(helper.make_node("NoSuchOperator", ["content"], ["nothing"])))
+    assert (refused(folder).step, refused(folder).cause) == ("graph", "GRAPH_REFUSED")
+
+
+def test_another_input_name_is_refused_at_signature(folder: Path) -> None:
+    def rename(model: onnx.ModelProto) -> None:
+        model.graph.input[0].name = "pictures"
+        model.graph.node[0].input[0] = "pictures"
+
+    edit_graph(folder, "encode.uint8.onnx", rename)
+    assert (refused(folder).step, refused(folder).cause) == ("signature", "SIGNATURE_MISMATCH")
+
+
+def test_a_fixed_batch_axis_is_refused_at_signature(folder: Path) -> None:
+    def fix(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+    edit_graph(folder, "encode.uint8.onnx", fix)
+    assert refused(folder).step == "signature"
+
+
+def test_other_weights_than_the_golden_ones_are_refused(folder: Path) -> None:
+    replace_file(folder, WEIGHTS_NAME, pack(Toy(seed=1).weights))
+    assert (refused(folder).step, refused(folder).cause) == ("golden", "GOLDEN_DIFFERS")
+
+
+def test_weights_of_nan_are_refused(folder: Path) -> None:
+    weights = Toy().weights
+    weights["decoder.w"] = np.full_like(weights["decoder.w"], np.nan)
+    replace_file(folder, WEIGHTS_NAME, pack(weights))
+    assert refused(folder).cause == "GOLDEN_DIFFERS"
+
+
+def test_a_bundle_without_its_golden_examples_is_refused(folder: Path) -> None:
+    golden = unpack((folder / GOLDEN_NAME).read_bytes(), path="")
+    del golden["decode/out/images"]
+    replace_file(folder, GOLDEN_NAME, pack(golden))
+    assert (refused(folder).step, refused(folder).cause) == ("golden", "NO_GOLDEN")
+
+
+def test_garbage_instead_of_arrays_is_refused(folder: Path) -> None:
+    replace_file(folder, WEIGHTS_NAME, b"\x00" * 100)
+    assert (refused(folder).step, refused(folder).cause) == ("arrays", "INVALID_ARRAYS")
+
+
+def test_an_empty_folder_is_refused_at_manifest(tmp_path: Path) -> None:
+    (tmp_path / "toy" / "1").mkdir(parents=True)
+    assert (refused(tmp_path / "toy" / "1").step, refused(tmp_path / "toy" / "1").cause) == ("manifest", "MISSING_FILE")
+
+
+def test_a_bundle_copied_under_another_version_is_refused(folder: Path) -> None:
+    shutil.copytree(folder, folder.parent / "9")
+    assert refused(folder.parent / "9").cause == "WRONG_PLACE"
