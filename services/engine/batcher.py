@@ -103,7 +103,7 @@ class MicroBatcher:
         self._running.add_done_callback(lambda done: self._finished(done, segments, started))
 
     def _next_segments(self) -> list[Segment]:
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         segments: list[Segment] = []
         room = self._runtime.max_batch
         for _ in range(len(self._waiting)):
@@ -140,6 +140,9 @@ class MicroBatcher:
         self._seconds_per_row += SMOOTHING * (duration_s / rows - self._seconds_per_row)
         self._observer.batch_run(self._model, self._runtime.name, rows, self._runtime.padded(rows), duration_s)
         self._take()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _retry_delay_s(self) -> float:
         return min(10.0, max(0.01, self._waiting_rows * self._seconds_per_row))

@@ -107,8 +107,8 @@ def _compare(name: str, side: str, promised: tuple[TensorSpec, ...], found: list
         lengths_agree = same_rank and all(
             isinstance(have, str) or have is None or have == want for want, have in zip(spec.shape, arg.shape, strict=True)
         )
-        # A fixed batch axis would answer one batch size only.
-        if arg.type != ONNX_TYPES[spec.dtype] or not lengths_agree or isinstance(arg.shape[0], int):
+        # A fixed batch axis disagrees with "n": it would answer one batch size only.
+        if arg.type != ONNX_TYPES[spec.dtype] or not lengths_agree:
             raise _mismatch(f"{name}: {side} {spec.name} is {spec.dtype}{list(spec.shape)} in the manifest, {arg.type}{arg.shape} in the graph.")
 
 

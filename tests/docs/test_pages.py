@@ -16,12 +16,12 @@ def test_the_configuration_page_is_what_the_settings_say() -> None:
 def test_every_file_that_a_page_names_is_there() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("deploy/*.md")]
     assert len(pages) > 5
-    missing = []
-    for page in pages:
-        for name in re.findall(r"`((?:dichroic|services|training|examples|tools|docs|protos|recipes|deploy|tests|benchmarks)/[\w./-]+)`", page.read_text()):
-            if not (ROOT / name).exists():
-                missing.append(f"{page.relative_to(ROOT)}: {name}")
-        for target in re.findall(r"\]\(((?!https?:|#)[^)#]+)", page.read_text()):
-            if not (page.parent / target).exists():
-                missing.append(f"{page.relative_to(ROOT)}: {target}")
-    assert missing == []
+    assert [f"{page.relative_to(ROOT)}: {name}" for page in pages for name in named(page) if not name.exists()] == []
+
+
+def named(page: Path) -> list[Path]:
+    """Every file of the project that a page mentions in code or links to."""
+    text = page.read_text()
+    mentioned = re.findall(r"`((?:dichroic|services|training|examples|tools|docs|protos|recipes|deploy|tests|benchmarks)/[\w./-]+)`", text)
+    linked = re.findall(r"\]\(((?!https?:|#)[^)#]+)", text)
+    return [ROOT / name for name in mentioned] + [page.parent / target for target in linked]

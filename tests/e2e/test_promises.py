@@ -175,7 +175,8 @@ async def test_queue_memory_is_bounded_at_four_times_overload(tmp_path: Path) ->
             later = await peak_of(20)
     assert outcomes.count("answered") >= 7
     assert outcomes.count("refused") > len(outcomes) / 4
-    assert later < first + callers * values.nbytes / 2
+    # The allocator's own swings are some ten megabytes; a queue that kept what it refuses would hold hundreds more.
+    assert later < first + callers * values.nbytes
 
 
 def resident_bytes(service: Service) -> int:

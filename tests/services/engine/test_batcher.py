@@ -97,6 +97,28 @@ async def test_expired_work_is_not_run(runtime: Runtime, session: DoublingSessio
     assert budget.requests == 0
 
 
+async def test_work_that_expires_while_the_loop_is_held_up_is_not_run(
+    runtime: Runtime, session: DoublingSession, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the lane frees and the deadline passes in one turn of the loop, the rows are dropped, whichever is noticed first."""
+    batcher, _ = make(runtime, recorder)
+    session.gate.clear()
+    first = asyncio.create_task(batcher.submit(rows(1), soon()))
+    await session.until_running()
+    second = asyncio.create_task(batcher.submit(rows(2), soon(60)))
+    await settled()
+    loop = asyncio.get_running_loop()
+    late = loop.time() + 120
+    # The clock as the batcher reads it, without the loop's own timers, which would answer the second request themselves.
+    monkeypatch.setattr(batcher, "_now", lambda: late)
+    session.gate.set()
+    await first
+    await batcher.drained()
+    assert session.ran == [[1.0]]
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+
+
 async def test_work_that_is_late_on_arrival_is_refused(runtime: Runtime, session: DoublingSession, recorder: Recorder) -> None:
     batcher, _ = make(runtime, recorder)
     with pytest.raises(DeadlineExceededError):

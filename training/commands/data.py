@@ -1,0 +1,69 @@
+"""`python -m training data NAME --out FILE`: data sets that are drawn here, written as .npz."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from training.data.cards import STREAMS, draw_cards
+from training.data.dataset import DataSet, save_npz
+from training.data.domains import draw_domains
+from training.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One sub-command for each data set, with its own options."""
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME", help="which data set")
+    cards = names.add_parser("cards", help="the four suits in known poses (benchmark of invariant models)")
+    cards.add_argument("--n-per-suit", type=int, default=1000, metavar="N", help="images of each of the four suits (default %(default)s)")
+    cards.add_argument("--angle-deg", type=float, default=120.0, metavar="A", help="angles are uniform in ±A degrees (default %(default)s)")
+    cards.add_argument("--shear-deg", type=float, default=1.0, metavar="S", help="shears are uniform in ±S degrees (default %(default)s)")
+    cards.add_argument("--shift", type=float, default=0.0, metavar="T", help="shifts are uniform in ±T of the side (default %(default)s)")
+    cards.add_argument("--scale", type=float, nargs=2, default=(1.0, 1.0), metavar=("LOW", "HIGH"), help="range of sizes (default 1 1)")
+    cards.add_argument("--side", type=int, default=48, metavar="PX", help="height and width, pixels (default %(default)s)")
+    cards.add_argument("--stream", choices=STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
+    domains = names.add_parser("domains", help="one scan of ferroelectric domains with a damaged spot (the demo's input)")
+    domains.add_argument("--side", type=int, default=256, metavar="PX", help="height and width, pixels (default %(default)s)")
+    domains.add_argument(
+        "--period-px", type=float, nargs=2, default=(10.0, 18.0), metavar=("LOW", "HIGH"), help="range of stripe periods (default 10 18)"
+    )
+    domains.add_argument("--damaged-spots", type=int, default=1, metavar="N", help="places of foreign texture, 0 to 4 (default %(default)s)")
+    for each in (cards, domains):
+        each.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write, a name ending in .npz")
+        each.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default %(default)s)")
+        each.add_argument("--force", action="store_true", help="replace FILE if it is there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draws and writes. Returns 0.
+
+    Raises:
+        InputError: an option out of range, or a file that cannot be or must not be written.
+    """
+    out: Path = arguments.out
+    if out.suffix.lower() != ".npz":
+        raise InputError("UNKNOWN_FORMAT", f"Drawn data is written as .npz; give --out a name with that ending, not {out.name}.")
+    if arguments.seed < 0:
+        raise InputError("INVALID_OPTION", f"A seed is 0 or more, not {arguments.seed}.")
+    if out.exists() and not arguments.force:  # before the drawing, which may take a while
+        raise InputError("FILE_EXISTS", f"{out} is already there; choose another name, or give --force to replace it.")
+    data = _draw(arguments)
+    save_npz(out, data, overwrite=arguments.force)
+    count, height, width = data.arrays["images"].shape
+    print(f"{out}: {count} {'image' if count == 1 else 'images'} of {height} × {width} px, unit {data.unit}\n{data.source}")
+    return 0
+
+
+def _draw(arguments: argparse.Namespace) -> DataSet:
+    if arguments.name == "cards":
+        return draw_cards(
+            arguments.n_per_suit,
+            angle_deg=arguments.angle_deg,
+            shear_deg=arguments.shear_deg,
+            shift=arguments.shift,
+            scale=tuple(arguments.scale),
+            side=arguments.side,
+            seed=arguments.seed,
+            stream=arguments.stream,
+        )
+    return draw_domains(arguments.side, arguments.seed, period_px=tuple(arguments.period_px), damaged_spots=arguments.damaged_spots)

@@ -1,0 +1,88 @@
+"""`python -m training fit RECIPE.toml`: data to bundle, with the figures printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from training.export.latent_bundle import Written
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train; see recipes/")
+    parser.add_argument(
+        "--data", type=Path, action="extend", nargs="+", default=[], metavar="FILE", help="data files (default: those the recipe names)"
+    )
+    parser.add_argument("--channel", metavar="QUANTITY", help="which channel of the files, such as AmplitudeRetrace (default: the recipe's)")
+    parser.add_argument("--out", type=Path, default=Path("bundles"), metavar="BUNDLES_DIR", help="where the bundle goes (default: %(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, help="random seed (default: the recipe's)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint an interrupted run left")
+    parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command; 0 done, 130 interrupted.
+
+    Raises:
+        InputError: anything the user can change.
+    """
+    recipe = read_recipe(arguments.recipe)
+    if arguments.seed is not None:
+        recipe = recipe.model_copy(update={"seed": arguments.seed})
+    # torch takes seconds to import: a typo in a recipe is told before.
+    from training.latent.pipeline import Request, fit_latent  # noqa: PLC0415
+
+    request = Request(recipe, tuple(arguments.data), arguments.channel, arguments.out, arguments.device, arguments.resume)
+    try:
+        written = fit_latent(request)
+    except KeyboardInterrupt:
+        kept = any(request.checkpoints.glob("*.safetensors"))
+        told = f"the checkpoint is in {request.checkpoints}; run the same command with --resume to go on" if kept else "there is no checkpoint yet"
+        print(f"\nInterrupted; {told}.", file=sys.stderr)
+        return INTERRUPTED
+    print(json.dumps(_facts(written), indent=1) if arguments.json else _table(written))
+    return 0
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"a seed lies in 0 to {2**31 - 1}, not at {value}")
+    return value
+
+
+def _facts(written: Written) -> dict[str, object]:
+    manifest = written.manifest
+    return {
+        "bundle": str(written.folder),
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": manifest.digest,
+        "metrics": [metric.model_dump() for metric in manifest.metrics],
+        "calibration": manifest.calibration.model_dump(),
+        "parity": {"worst": written.parity.worst, "where": written.parity.where},
+        "timings_s": manifest.producer.timings_s,
+    }
+
+
+def _table(written: Written) -> str:
+    manifest = written.manifest
+    wide = max((len(metric.name) for metric in manifest.metrics), default=6)
+    lines = [f"{'figure':<{wide}}  {'value':>10}  {'unit':<10}  measured on"]
+    lines += [f"{metric.name:<{wide}}  {metric.value:>10.4g}  {metric.unit:<10}  {metric.split}" for metric in manifest.metrics]
+    latent = manifest.latent
+    if latent is not None and latent.novelty_threshold is not None:
+        lines.append(f"novelty threshold {latent.novelty_threshold:.4g}, exceeded by {latent.novelty_false_alarm_rate:g} of the held-out images")
+    lines.append(f"graphs and model agree within {written.parity.worst:.1e} of the output's range ({written.parity.where})")
+    lines.append(f"wrote {written.folder} ({sum(entry.size_bytes for entry in manifest.files)} bytes), digest {manifest.digest}")
+    return "\n".join(lines)

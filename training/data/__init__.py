@@ -1,0 +1,1 @@
+"""Data for training: readers, patches, spatial splits, and data sets drawn here. Imports no torch (extra `readers`)."""

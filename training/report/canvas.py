@@ -1,0 +1,81 @@
+"""What all figures share: size, fonts, colours that colour-blind readers can tell apart, and tiles."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.data.dataset import Array
+from training.report.graphs import LatentGraphs
+
+# Okabe and Ito's colours, and a marker each, so that no class is told by colour alone.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "D", "s", "v", "P", "X")
+INTENSITY = "cividis"
+ANGLE = "twilight"
+DIFFERENCE = "PuOr"
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "figure.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+
+
+def drawing() -> AbstractContextManager[None]:
+    """Everything drawn within has this project's style."""
+    return mpl.rc_context(_STYLE)
+
+
+def figure(width_inch: float, height_inch: float, title: str) -> Figure:
+    """An empty figure with its title; no global state of pyplot is touched."""
+    made = Figure(figsize=(width_inch, height_inch), layout="constrained", dpi=150)
+    made.suptitle(title)
+    return made
+
+
+def save(made: Figure, path: Path) -> Path:
+    """Writes a .png, as large as what is drawn: legends may stand outside their axes."""
+    made.savefig(path, bbox_inches="tight", pad_inches=0.1)
+    return path
+
+
+def model_name(graphs: LatentGraphs) -> str:
+    """`name` version `v`, for titles."""
+    return f"{graphs.manifest.name} version {graphs.manifest.version}"
+
+
+def mosaic(tiles: Array) -> Array:
+    """Tiles (rows, columns, h, w) side by side as one image, with a gap of one pixel (NaN, which no colour map draws)."""
+    rows, columns, height, width = tiles.shape
+    framed = np.full((rows, columns, height + 1, width + 1), np.nan, dtype=np.float32)
+    framed[..., :height, :width] = tiles
+    return framed.transpose(0, 2, 1, 3).reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
+
+
+def channel(images: Array, index: int) -> Array:
+    """One channel of images (n, h, w[, c]) as (n, h, w)."""
+    return images[..., index] if images.ndim == 4 else images
+
+
+def bare(axes: Axes) -> Axes:
+    """Without ticks and frame, for pictures whose pixels are no axis."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def unit_label(unit: str, quantity: str = "value") -> str:
+    """An axis label such as "value (m)"; "1" and "unknown" are no units to print."""
+    return quantity if unit in {"1", "unknown"} else f"{quantity} ({unit})"
