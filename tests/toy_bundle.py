@@ -128,8 +128,10 @@ def _spec(name: str, dtype: str, *row: int) -> TensorSpec:
 def _signature(toy: Toy, kind: str, dtype: str) -> Signature:
     image = (toy.side, toy.side)
     floats = {
-        "encode": (("angle_rad",), ("angle_sd_rad",), ("shift_down_px",), ("shift_right_px",), ("content", 2), ("content_sd", 2))
-        + (("latent_mean", 5), ("latent_sd", 5)),
+        "encode": (
+            *(("angle_rad",), ("angle_sd_rad",), ("shift_down_px",), ("shift_right_px",)),
+            *(("content", 2), ("content_sd", 2), ("latent_mean", 5), ("latent_sd", 5)),
+        ),
         "reconstruct": (("reconstruction", *image), ("error",)),
         "decode": (("images", *image),),
     }

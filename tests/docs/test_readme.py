@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,13 +51,17 @@ def test_the_python_block_runs_and_prints_what_it_says(service: Service) -> None
     same_but_for_rounding(done.stdout, promised)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 def test_the_curl_block_runs_and_prints_what_it_says(service: Service) -> None:
     code, promised = code_and_output("curl")
-    done = subprocess.run(
-        ["bash", "-c", code.replace("localhost:3000", f"127.0.0.1:{service.http_port}")], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    same_but_for_rounding(done.stdout, promised)
+    code = code.replace("localhost:3000", f"127.0.0.1:{service.http_port}")
+    if shutil.which("curl"):
+        found = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    else:  # a bare Debian has none: the same request, word by word
+        program, silent, url, data, file = shlex.split(code)
+        assert (program, silent, data, file[0]) == ("curl", "-s", "-d", "@")
+        with urllib.request.urlopen(f"http://{url}", (ROOT / file[1:]).read_bytes(), timeout=30) as answer:
+            found = answer.read().decode()
+    same_but_for_rounding(found, promised)
 
 
 def test_the_heart_is_the_one_the_project_draws() -> None:
