@@ -73,6 +73,13 @@ class UnknownVersionError(DichroicError):
     status = "NOT_FOUND"
 
 
+class UnknownRouteError(DichroicError):
+    """HTTP only: there is no such route, or not with this method."""
+
+    reason = "UNKNOWN_ROUTE"
+    status = "NOT_FOUND"
+
+
 class ModelNotReadyError(DichroicError):
     """The version is known but does not answer: it is loading, was refused, or was unloaded."""
 

@@ -29,8 +29,8 @@ from dichroic.errors import (
 DOMAIN: Final = "dichroic"
 DETAILS_KEY: Final = "grpc-status-details-bin"
 # Trailing metadata holds the text twice, percent-encoded once, and gRPC drops metadata over 8 KiB in favour of an error of its own.
-MAX_MESSAGE_CHARS: Final = 800
-MAX_VALUE_CHARS: Final = 200
+MAX_MESSAGE_BYTES: Final = 800
+MAX_VALUE_BYTES: Final = 200
 
 # What gRPC itself, or a proxy, answers without details.
 _WITHOUT_DETAILS: Final[dict[grpc.StatusCode, type[DichroicError]]] = {
@@ -50,8 +50,8 @@ def to_status_details(error: DichroicError) -> status_pb2.Status:
     is; RetryInfo where a retry may help; ResourceInfo for an unknown model or version (metadata "model_name", "model_version");
     PreconditionFailure for a refused bundle. Long texts are cut to what gRPC metadata carries.
     """
-    message = _cut(error.message, MAX_MESSAGE_CHARS)
-    metadata = {key: _cut(value, MAX_VALUE_CHARS) for key, value in error.metadata.items()}
+    message = _cut(error.message, MAX_MESSAGE_BYTES)
+    metadata = {key: _cut(value, MAX_VALUE_BYTES) for key, value in error.metadata.items()}
     if error.row is not None:
         metadata["row"] = str(error.row)
     details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)]
@@ -165,5 +165,11 @@ def _detail(status: status_pb2.Status, empty: Any) -> Any:
     return None
 
 
-def _cut(text: str, limit_chars: int) -> str:
-    return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"
+def _cut(text: str, limit_bytes: int) -> str:
+    """The text's beginning that fits: gRPC percent-encodes every byte that is not printable ASCII, which makes it three."""
+    taken = 0
+    for index, character in enumerate(text):
+        taken += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode("utf-8", "replace"))
+        if taken > limit_bytes - 9:  # room for the mark that something was cut
+            return text[:index] + "…"
+    return text

@@ -44,8 +44,9 @@ class Server:
         self.settings = settings
         self.phase = Phase.STARTING
         device = choose_device(settings.device, intra_op_threads=settings.intra_op_threads, gpu_memory_bytes=settings.gpu_memory_bytes)
+        loader = Loader(device, settings.max_batch, settings.queue_max_bytes, settings.load_timeout_s)
         self.budget = QueueBudget(settings.queue_max_requests, settings.queue_max_bytes)
-        self.repository = Repository(settings.bundles, Loader(device, settings.max_batch), self.budget, observer)
+        self.repository = Repository(settings.bundles, loader, self.budget, observer)
         self.latent = LatentRoom(self.repository)
         self._watcher = FolderWatcher(self.repository)
         self._watching: asyncio.Task[None] | None = None
@@ -56,12 +57,16 @@ class Server:
         Raises:
             OSError: the bundle folder cannot be read: nothing could ever be served from it.
         """
-        await self._watcher.look()
+        await self.look()
         if not any(entry.model for entry in self.repository.entries()):
             log.warning("no bundle serves: %s holds none that passes (the folder is watched)", self.settings.bundles)
         if self.settings.watch_s:
             self._watching = asyncio.create_task(self._watcher.watch(self.settings.watch_s))
         self.phase = Phase.SERVING
+
+    async def look(self) -> None:
+        """One look at the bundle folder, as the watcher takes every `watch_s` seconds."""
+        await self._watcher.look()
 
     def begin_draining(self) -> None:
         """From here on nothing new is accepted; what was accepted is finished."""
@@ -77,7 +82,7 @@ class Server:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         try:
-            await asyncio.wait_for(self.repository.drain(), self.settings.drain_s)
+            await self.repository.drain(self.settings.drain_s)
         except TimeoutError:
             log.warning("work was still running %g s after the signal; it is given up", self.settings.drain_s)
 

@@ -25,7 +25,9 @@ log = logging.getLogger("dichroic.server")
 http = HttpApp()
 
 
-@bentoml.service(name="dichroic", workers=1, traffic={"timeout": 3600})
+# BentoML's own HTTP metrics take the path as it came: every made-up URL would be a new label for ever. Ours count both protocols, and
+# /metrics is a route of ours. Its access log writes a line for every probe and every call.
+@bentoml.service(name="dichroic", workers=1, traffic={"timeout": 3600}, metrics={"enabled": False}, logging={"access": {"enabled": False}})
 @bentoml.asgi_app(http.app, path="/")
 class Dichroic:
     """One worker process: one device, one engine, both protocols."""
@@ -46,11 +48,11 @@ class Dichroic:
         logging.getLogger("dichroic").setLevel(settings.log_level.upper())
         self.server = Server(settings, PrometheusObserver())
         self.grpc = GrpcServer(self.server)
+        self._drain_on_signal()
         await self.grpc.start()
         await self.server.start()
         await self.grpc.set_serving(True)
         http.open(self.server)
-        self._drain_on_signal()
         log.info("gRPC on %s:%d, device %s", settings.host, self.grpc.port, self.server.repository.device.name)
 
     @bentoml.on_shutdown
@@ -78,6 +80,8 @@ class Dichroic:
             signal.signal(number, handle)
 
     def _begin_draining(self) -> None:
+        if self.server is not None and self.server.phase is Phase.STARTING:
+            os._exit(0)  # nothing was accepted yet, and a bundle that hangs while it is loaded must not hold up the end
         if self.server is not None and self.grpc is not None:
             self.server.begin_draining()
             self._flip = asyncio.ensure_future(self.grpc.set_serving(False))

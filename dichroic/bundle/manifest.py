@@ -9,18 +9,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from dichroic.bundle.files import MANIFEST_NAME, MAX_VERSION
+from dichroic.bundle.files import MANIFEST_NAME, MAX_VERSION, MODEL_NAME
 
 # Major.minor. Anything that can change a number a bundle answers is a major change.
 FORMAT_VERSION = "1.0"
 # A row is an image, a spectrum or latents; more is a mistake, or an attack on the server's memory.
 MAX_ROW_ELEMENTS = 1 << 28
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Name = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SignatureName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,16})?$")]
 Axis = Annotated[int, Field(ge=0, le=1 << 24)]
 DType = Literal["uint8", "uint16", "int64", "float32", "float64", "bool"]
+ITEM_BYTES = {"uint8": 1, "uint16": 2, "int64": 8, "float32": 4, "float64": 8, "bool": 1}
 Kind = Literal["latent", "mechanism", "transition"]
 Invariance = Literal["rotation", "translation", "scale"]
 
@@ -79,6 +80,11 @@ class Signature(Section):
     inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     max_batch: Annotated[int, Field(ge=1, le=65536)]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of every input and output."""
+        return sum(math.prod(spec.row_shape) * ITEM_BYTES[spec.dtype] for spec in (*self.inputs, *self.outputs))
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:

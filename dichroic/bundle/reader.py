@@ -17,7 +17,7 @@ from dichroic.errors import BundleRefusedError
 
 # A manifest is a few kilobytes; more is a mistake or an attack.
 MAX_MANIFEST_BYTES = 4 << 20
-MAX_BUNDLE_BYTES = 8 << 30
+MAX_BUNDLE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dichroic.bundle.arrays import Arrays
-from dichroic.errors import DichroicError
 
 
 @dataclass(eq=False)
@@ -20,7 +19,6 @@ class Work:
     deadline: float
     queued_at: float
     answer: asyncio.Future[Arrays]
-    reserved_bytes: int
     given_rows: int = 0  # rows already given to the lane
     answered_rows: int = 0
     outputs: Arrays = field(default_factory=dict)
@@ -101,7 +99,7 @@ def deliver(result: SegmentResult) -> None:
         work.answer.set_result(work.outputs)
 
 
-def fail(work: Work, error: DichroicError) -> None:
+def fail(work: Work, error: Exception) -> None:
     """Answers with an error, unless the caller is gone."""
     if not work.answer.done():
         work.answer.set_exception(error)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 
-import numpy as np
-
 from dichroic.bundle.arrays import Arrays
-from dichroic.errors import DeadlineExceededError, DichroicError, InternalError
+from dichroic.errors import DeadlineExceededError, DichroicError
 from services.engine.batch import Segment, SegmentResult, Work, deliver, fail
 from services.engine.budget import QueueBudget
 from services.engine.observe import Observer
@@ -31,8 +28,11 @@ class MicroBatcher:
         self._waiting_rows = 0
         self._running: asyncio.Future[list[SegmentResult]] | None = None
         self._seconds_per_row = 0.0
-        specs = (*runtime.signature.inputs, *runtime.signature.outputs)
-        self._row_bytes = sum(math.prod(spec.row_shape) * np.dtype(spec.dtype).itemsize for spec in specs)
+        self._row_bytes = runtime.signature.row_bytes
+
+    def size_bytes(self, rows: int) -> int:
+        """What so many rows take of the budget: their inputs and outputs."""
+        return rows * self._row_bytes
 
     async def submit(self, inputs: Arrays, deadline: float) -> Arrays:
         """Queues rows and waits for their answer.
@@ -52,7 +52,7 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         rows = len(next(iter(inputs.values())))
         now = loop.time()
-        size_bytes = rows * self._row_bytes
+        size_bytes = self.size_bytes(rows)
         try:
             if now >= deadline:
                 raise _late()
@@ -60,12 +60,12 @@ class MicroBatcher:
         except DichroicError as error:
             self._observer.rejected(self._model, error.reason)
             raise
-        work = Work(inputs, rows, deadline, now, loop.create_future(), size_bytes)
+        work = Work(inputs, rows, deadline, now, loop.create_future())
         self._waiting.append(work)
         self._waiting_rows += rows
-        self._changed()
-        self._take()
         try:
+            self._changed()
+            self._take()
             async with asyncio.timeout_at(deadline):
                 return await work.answer
         except TimeoutError as error:
@@ -132,9 +132,9 @@ class MicroBatcher:
         try:
             for result in done.result():
                 deliver(result)
-        except BaseException as error:  # a lane that dies must not leave callers waiting
+        except Exception as error:  # a lane that dies must not leave callers waiting
             for segment in segments:
-                fail(segment.work, InternalError(f"The run of {self._runtime.name} broke off: {type(error).__name__}."))
+                fail(segment.work, error)
         rows = sum(segment.rows for segment in segments)
         duration_s = asyncio.get_running_loop().time() - started
         self._seconds_per_row += SMOOTHING * (duration_s / rows - self._seconds_per_row)

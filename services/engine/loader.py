@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 
 from dichroic.bundle import Bundle, read_bundle
 from dichroic.bundle.arrays import Arrays, unpack
@@ -15,17 +18,27 @@ from dichroic.errors import BundleRefusedError
 from services.engine.device import ChosenDevice
 from services.engine.graph import empty_inputs, open_session
 from services.engine.model import LoadedBundle
-from services.engine.runtime import Runtime
+from services.engine.runtime import NDArray, Runtime
 
-log = logging.getLogger("dichroic.engine")
+# The widest tolerance a golden example may claim, of the greatest value in it (at least 1): more would let anything pass.
+MAX_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Loader:
-    """Loads bundles on one device. Blocking: call it on a thread."""
+    """Loads bundles on one device. Blocking: call it on a thread.
+
+    Attributes:
+        device: where the graphs run.
+        max_batch: most rows of one run.
+        max_run_bytes: most bytes of inputs and outputs of one run; graphs with large rows run fewer of them at once.
+        timeout_s: how long golden replay and warm-up of one bundle may take: a graph can loop for ever.
+    """
 
     device: ChosenDevice
     max_batch: int
+    max_run_bytes: int = 256 << 20
+    timeout_s: float = 120.0
 
     def load(self, folder: Path) -> LoadedBundle:
         """Takes a bundle folder through every step.
@@ -39,17 +52,22 @@ class Loader:
         try:
             for name, signature in sorted(bundle.manifest.signatures.items()):
                 session = open_session(name, bundle.files[signature.graph], signature, weights, self.device)
-                loaded.runtimes[name] = Runtime(name, session, signature, max_batch=self.max_batch, pad=self.device.name == "cuda")
-            replay_golden(bundle, loaded.runtimes)
-            _warm_up(loaded.runtimes)
+                largest = max(1, min(self.max_batch, self.max_run_bytes // signature.row_bytes))
+                loaded.runtimes[name] = Runtime(name, session, signature, max_batch=largest, pad=self.device.name == "cuda")
+            with _ended_after(self.timeout_s) as options:
+                replay_golden(bundle, loaded.runtimes, options)
+                _warm_up(loaded.runtimes, options)
         except BaseException:
             loaded.close()
             raise
         return loaded
 
 
-def replay_golden(bundle: Bundle, runtimes: dict[str, Runtime]) -> None:
-    """Runs the bundle's own examples and compares the answers.
+def replay_golden(bundle: Bundle, runtimes: dict[str, Runtime], options: ort.RunOptions | None = None) -> None:
+    """Runs the bundle's own examples and compares the answers: together, in reverse order, and each row alone.
+
+    The micro-batcher puts rows of different callers into one run and takes them apart again; a graph in which rows touch each other, or come out
+    in another order, would hand one caller's answer to the next.
 
     Raises:
         BundleRefusedError: step "golden": an example is missing, does not run, or differs by more than its tolerance.
@@ -58,22 +76,34 @@ def replay_golden(bundle: Bundle, runtimes: dict[str, Runtime]) -> None:
         raise BundleRefusedError("golden", "NO_GOLDEN", f"The bundle has no {GOLDEN_NAME}: its answers cannot be checked. Write it again.")
     golden = unpack(bundle.files[GOLDEN_NAME], path=GOLDEN_NAME)
     for name, runtime in runtimes.items():
+        inputs = {spec.name: _golden(golden, f"{name}/in/{spec.name}") for spec in runtime.signature.inputs}
+        rows = len(next(iter(inputs.values())))
+        if rows < 2:
+            raise BundleRefusedError("golden", "NO_GOLDEN", f"The golden example of {name} has {rows} rows; it needs 2 or more, to tell rows apart.")
         try:
-            inputs = {spec.name: golden[f"{name}/in/{spec.name}"] for spec in runtime.signature.inputs}
-            outputs = runtime.run(inputs)
-            for spec in runtime.signature.outputs:
-                _compare(name, spec.name, outputs[spec.name], golden)
-        except KeyError as error:
-            raise BundleRefusedError("golden", "NO_GOLDEN", f"{GOLDEN_NAME} lacks {error} for {name}.") from error
+            for order in (np.arange(rows), np.arange(rows)[::-1], *np.arange(rows)[:, None]):
+                outputs = runtime.run({key: np.ascontiguousarray(values[order]) for key, values in inputs.items()}, options)
+                for spec in runtime.signature.outputs:
+                    _compare(name, spec.name, outputs[spec.name], golden, order)
         except BundleRefusedError:
             raise
         except Exception as error:
             raise BundleRefusedError("golden", "GOLDEN_FAILED", f"The golden example of {name} does not run: {error}.") from error
 
 
-def _compare(name: str, output: str, found: np.ndarray[tuple[int, ...], np.dtype[np.float64]], golden: Arrays) -> None:
-    wanted = golden[f"{name}/out/{output}"]
-    tolerance = float(golden[f"{name}/atol/{output}"].reshape(()))
+def _golden(golden: Arrays, key: str) -> NDArray:
+    if key not in golden:
+        raise BundleRefusedError("golden", "NO_GOLDEN", f"{GOLDEN_NAME} lacks {key}.")
+    return golden[key]
+
+
+def _compare(name: str, output: str, found: NDArray, golden: Arrays, order: NDArray) -> None:
+    whole = _golden(golden, f"{name}/out/{output}")
+    tolerance = float(_golden(golden, f"{name}/atol/{output}").reshape(()))
+    widest = MAX_TOLERANCE * max(1.0, float(np.max(np.abs(whole.astype(np.float64)), initial=0.0)))
+    if not 0 <= tolerance <= widest:
+        raise BundleRefusedError("golden", "GOLDEN_TOLERANCE", f"{name}/{output} claims a tolerance of {tolerance:.3g}; {widest:.3g} is the most.")
+    wanted = whole[order] if len(whole) > int(order.max()) else whole
     if found.shape != wanted.shape or found.dtype != wanted.dtype:
         raise BundleRefusedError("golden", "GOLDEN_DIFFERS", f"{name}/{output}: {found.dtype}{found.shape}, golden {wanted.dtype}{wanted.shape}.")
     difference = float(np.max(np.abs(found.astype(np.float64) - wanted.astype(np.float64)), initial=0.0))
@@ -83,10 +113,27 @@ def _compare(name: str, output: str, found: np.ndarray[tuple[int, ...], np.dtype
         )
 
 
-def _warm_up(runtimes: dict[str, Runtime]) -> None:
+def _warm_up(runtimes: dict[str, Runtime], options: ort.RunOptions) -> None:
     for name, runtime in runtimes.items():
         try:
             for rows in runtime.buckets:
-                runtime.run(empty_inputs(runtime.signature, rows))
+                runtime.run(empty_inputs(runtime.signature, rows), options)
         except Exception as error:
             raise BundleRefusedError("warm-up", "WARM_UP_FAILED", f"{name} does not run: {error}.") from error
+
+
+@contextmanager
+def _ended_after(timeout_s: float) -> Iterator[ort.RunOptions]:
+    """Run options that end a run, also one that loops, once the time is over."""
+    options = ort.RunOptions()
+
+    def end() -> None:
+        options.terminate = True
+
+    timer = threading.Timer(timeout_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from dichroic.bundle import Manifest, Signature
+from dichroic.bundle import Manifest, Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
 from dichroic.errors import InvalidTensorError, UnsupportedCapabilityError
 from services.engine.batcher import MicroBatcher
 from services.engine.budget import QueueBudget
 from services.engine.observe import Observer
-from services.engine.runtime import Runtime
+from services.engine.runtime import NDArray, Runtime
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class ServingModel:
 
     bundle: LoadedBundle
     batchers: dict[str, MicroBatcher]
+    budget: QueueBudget
     users: int = 0
     retired: bool = False
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -44,7 +45,7 @@ class ServingModel:
         """Gives every runtime its queue."""
         name = bundle.manifest.name
         batchers = {key: MicroBatcher(name, runtime, budget, observer) for key, runtime in bundle.runtimes.items()}
-        return cls(bundle, batchers)
+        return cls(bundle, batchers, budget)
 
     @property
     def manifest(self) -> Manifest:
@@ -62,6 +63,14 @@ class ServingModel:
         except KeyError:
             there = ", ".join(sorted(self.manifest.signatures))
             raise UnsupportedCapabilityError(f"Model {self.manifest.name} has no {name}; it has {there}.") from None
+
+    def check_rows(self, signature_name: str, rows: int) -> None:
+        """Refuses more rows than could ever be held, before anything is allocated for them.
+
+        Raises:
+            QueueFullError: without a delay.
+        """
+        self.budget.check_size(self.batchers[signature_name].size_bytes(rows))
 
     async def run(self, signature_name: str, inputs: Arrays, deadline: float) -> Arrays:
         """Checks shapes and dtypes against the signature and queues the rows. Raises as MicroBatcher.submit, and InvalidTensorError."""
@@ -93,11 +102,20 @@ def check_inputs(signature: Signature, inputs: Arrays) -> None:
     rows: int | None = None
     for spec in signature.inputs:
         array = inputs[spec.name]
-        wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
-        if array.dtype.name != spec.dtype or array.ndim != len(spec.shape) or array.shape[1:] != spec.row_shape:
-            raise InvalidTensorError(f"{spec.name} is {array.dtype.name} of shape {array.shape}; this model takes {wanted}.", field=spec.name)
-        if not len(array):
-            raise InvalidTensorError(f"{spec.name} has no rows; send at least one.", field=spec.name)
+        check_array(spec, array)
         if rows is not None and len(array) != rows:
             raise InvalidTensorError(f"{spec.name} has {len(array)} rows, the arrays before it {rows}; all need the same number.", field=spec.name)
         rows = len(array)
+
+
+def check_array(spec: TensorSpec, array: NDArray) -> None:
+    """Compares one array with its spec.
+
+    Raises:
+        InvalidTensorError: another dtype or shape, or no rows.
+    """
+    wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
+    if array.dtype.name != spec.dtype or array.ndim != len(spec.shape) or array.shape[1:] != spec.row_shape:
+        raise InvalidTensorError(f"{spec.name} is {array.dtype.name} of shape {array.shape}; this model takes {wanted}.", field=spec.name)
+    if not len(array):
+        raise InvalidTensorError(f"{spec.name} has no rows; send at least one.", field=spec.name)

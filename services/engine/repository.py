@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import enum
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dichroic.bundle import versions_in
+from dichroic.bundle.files import is_model_name
 from dichroic.errors import (
     BundleRefusedError,
     DichroicError,
@@ -60,7 +62,10 @@ class Repository:
         self._budget = budget
         self._observer = observer
         self._entries: dict[tuple[str, int], Entry] = {}
-        self._loading = asyncio.Lock()
+        self._one_load = asyncio.Lock()
+        self._versions: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._retired: set[ServingModel] = set()
+        self._loads: set[asyncio.Task[ServingModel]] = set()
 
     def entries(self) -> list[Entry]:
         """Every known version, sorted by name, then version."""
@@ -108,58 +113,73 @@ class Repository:
             BundleRefusedError: a step refused it; what served before still serves.
         """
         version = self._on_disk(name, version)
-        async with self._loading:
-            return await self._load_locked(name, version)
+        # A task of its own: a caller that gives up must not leave a version half loaded.
+        task = asyncio.create_task(self._load(name, version))
+        self._loads.add(task)
+        task.add_done_callback(self._loads.discard)
+        return await asyncio.shield(task)
 
     async def unload(self, name: str, version: int, detail: str = "unloaded by request") -> list[ServingModel]:
         """Takes a version (0: every one) out of service. Requests already accepted finish. Raises as find, for what is not known."""
         _check_version(version)
-        async with self._loading:  # a load in progress ends first, and does not undo this
-            keys = [key for key in sorted(self._entries) if key[0] == name and version in (0, key[1])]
-            if not keys:
-                self.find(name, version)  # raises the error that fits
-            taken = [entry.model for entry in (self._entries[key] for key in keys) if entry.model]
-            for key in keys:
+        keys = [key for key in sorted(self._entries) if key[0] == name and version in (0, key[1])]
+        if not keys:
+            self.find(name, version)  # raises the error that fits
+        taken: list[ServingModel] = []
+        for key in keys:
+            async with self._versions[key]:  # a load of this version ends first, and does not undo this
+                model = self._entries[key].model if key in self._entries else None
                 self._entries[key] = Entry(*key, State.UNLOADED, detail)
-        for model in taken:
-            model.retire()
+                taken += [model] if model else []
+                self._retire(model)
         return taken
 
-    def forget(self, name: str, version: int) -> None:
+    async def forget(self, name: str, version: int) -> None:
         """Drops a version that is gone from the folder; requests already accepted finish."""
-        entry = self._entries.pop((name, version), None)
-        if entry and entry.model:
-            entry.model.retire()
+        async with self._versions[name, version]:
+            entry = self._entries.pop((name, version), None)
+            self._retire(entry.model if entry else None)
 
-    async def drain(self) -> None:
-        """Returns when every request that was accepted has its answer."""
-        models = [entry.model for entry in self._entries.values() if entry.model]
-        for model in models:
+    async def drain(self, timeout_s: float) -> None:
+        """Returns when every request that was accepted has its answer, also from models that were swapped or unloaded meanwhile.
+
+        Raises:
+            TimeoutError: some still run after `timeout_s` seconds.
+        """
+        for entry in self._entries.values():
+            self._retire(entry.model)
+        busy = [asyncio.create_task(model.idle.wait()) for model in self._retired if not model.idle.is_set()]
+        if busy and (await asyncio.wait(busy, timeout=timeout_s))[1]:
+            for task in busy:
+                task.cancel()
+            raise TimeoutError
+
+    def _retire(self, model: ServingModel | None) -> None:
+        self._retired = {one for one in self._retired if not one.idle.is_set()}
+        if model is not None:
+            self._retired.add(model)
             model.retire()
-        for model in models:
-            await model.idle.wait()
 
-    async def _load_locked(self, name: str, version: int) -> ServingModel:
-        key = (name, version)
-        before = self._entries.get(key)
-        serving = before.model if before else None
-        self._entries[key] = Entry(name, version, State.READY if serving else State.LOADING, "", serving)
+    async def _load(self, name: str, version: int) -> ServingModel:
+        async with self._versions[name, version]:
+            before = self._entries.get((name, version))
+            serving = before.model if before else None
+            self._entries[name, version] = Entry(name, version, State.READY if serving else State.LOADING, "", serving)
+            async with self._one_load:
+                return await self._load_locked(name, version, serving)
+
+    async def _load_locked(self, name: str, version: int, serving: ServingModel | None) -> ServingModel:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
             bundle = await asyncio.to_thread(self._loader.load, self.folder / name / str(version))
-        except BundleRefusedError as error:
-            self._refuse(key, error, loop.time() - started)
-            raise
         except Exception as error:
-            refused = BundleRefusedError("load", "UNEXPECTED", f"Loading broke off: {type(error).__name__}: {error}.")
-            self._refuse(key, refused, loop.time() - started)
+            refused = error if isinstance(error, BundleRefusedError) else _unexpected(error)
+            self._refuse((name, version), refused, loop.time() - started)
             raise refused from error
         model = ServingModel.start(bundle, self._budget, self._observer)
-        replaced = self._entries.get(key)
-        self._entries[key] = Entry(name, version, State.READY, "", model)  # the swap: from here on new requests get the new one
-        if replaced and replaced.model:
-            replaced.model.retire()
+        self._entries[name, version] = Entry(name, version, State.READY, "", model)  # the swap: from here on new requests get the new one
+        self._retire(serving)
         self._observer.model_loaded(name, "ready", loop.time() - started)
         log.info("model %s version %d ready, digest %s, on %s, %.2f s", name, version, bundle.digest[:12], self.device.name, loop.time() - started)
         return model
@@ -173,9 +193,8 @@ class Repository:
 
     def _on_disk(self, name: str, version: int) -> int:
         _check_version(version)
-        # The name comes from a request: only a direct child of the folder counts, whatever dots and slashes it holds.
-        is_child = name not in ("", ".", "..") and Path(name).name == name
-        found = versions_in(self.folder / name) if is_child else []
+        # The name comes from a request: what cannot be a model's name is not looked for.
+        found = versions_in(self.folder / name) if is_model_name(name) else []
         if not found:
             raise UnknownModelError(f"There is no model {name!r} in the bundle folder.", field="model_name", metadata={"model_name": name})
         if version and version not in found:
@@ -188,6 +207,11 @@ class Repository:
         message = f"Model {entry.name!r} version {entry.version} is {entry.state.value}. {advice}"
         # Only a version that is being loaded becomes ready by waiting.
         return ModelNotReadyError(message, field="model_name", retry_delay_s=LOADING_RETRY_S if loading else None)
+
+
+def _unexpected(error: Exception) -> BundleRefusedError:
+    log.error("a load broke off", exc_info=error)
+    return BundleRefusedError("load", "UNEXPECTED", f"Loading broke off ({type(error).__name__}); the server's log has the rest.")
 
 
 def _check_version(version: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -11,6 +12,12 @@ from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
 from dichroic.errors import InvalidTensorError
 from services.engine.batch import Segment, SegmentResult, joined, parted
+
+NDArray = np.ndarray[Any, np.dtype[Any]]
+
+
+class ShapeError(RuntimeError):
+    """A graph answered with another shape than its signature promises."""
 
 
 class Runtime:
@@ -29,9 +36,18 @@ class Runtime:
         self._pad = pad
         self.buckets = buckets_to(self.max_batch)
 
-    def run(self, inputs: Arrays) -> Arrays:
-        """The graph as it is, on the calling thread: for golden replay and warm-up."""
-        return dict(zip(self._output_names, self._session.run(self._output_names, inputs), strict=True))
+    def run(self, inputs: Arrays, options: ort.RunOptions | None = None) -> Arrays:
+        """The graph as it is, on the calling thread: one row of every output for each row of the inputs.
+
+        Raises:
+            ShapeError: an output has another shape than its signature says. Rows could then not be told apart.
+        """
+        rows = len(next(iter(inputs.values())))
+        outputs = dict(zip(self._output_names, self._session.run(self._output_names, inputs, options), strict=True))
+        for spec in self.signature.outputs:
+            if outputs[spec.name].shape != (rows, *spec.row_shape):
+                raise ShapeError(f"{self.name}: {spec.name} came out as {outputs[spec.name].shape} for {rows} rows of {spec.row_shape}")
+        return outputs
 
     def padded(self, rows: int) -> int:
         """The batch size that `rows` rows run at."""
@@ -92,7 +108,7 @@ def buckets_to(largest: int) -> list[int]:
     return sorted(sizes)
 
 
-def first_non_finite_row(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> int | None:
+def first_non_finite_row(array: NDArray) -> int | None:
     """Index of the first row with a NaN or an infinity, or None. One pass without a temporary in the usual case: NaN and inf survive a sum."""
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(array.sum()):

@@ -10,7 +10,7 @@ import numpy as np
 
 from dichroic.bundle import LatentSection
 from dichroic.errors import InvalidTensorError, UnsupportedCapabilityError
-from services.engine.model import ServingModel
+from services.engine.model import ServingModel, check_array
 from services.engine.repository import Repository
 from services.latent.answers import Decoded, Encoded, Identity, Reconstructed
 
@@ -57,8 +57,7 @@ class LatentRoom:
             DichroicError: as encode.
         """
         async with self._latent(model_name, model_version) as (model, latent):
-            inputs = _decoder_inputs([spec.name for spec in model.signature("decode").inputs], latent, latents)
-            outputs = await model.run("decode", inputs, deadline)
+            outputs = await model.run("decode", _decoder_inputs(model, latent, latents), deadline)
             return Decoded(_identity(model), outputs["images"])
 
     async def reconstruct(self, model_name: str, model_version: int, images: NDArray, deadline: float) -> Reconstructed:
@@ -95,20 +94,25 @@ def _image_dtype(images: NDArray) -> str:
     return images.dtype.name
 
 
-def _decoder_inputs(names: list[str], latent: LatentSection, given: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    extra = sorted(given.keys() - set(names))
+def _decoder_inputs(model: ServingModel, latent: LatentSection, given: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    specs = {spec.name: spec for spec in model.signature("decode").inputs}
+    extra = sorted(given.keys() - specs.keys())
     if extra:
         why = "has no content latents" if extra == ["content"] else f"has no pose (its invariances are {list(latent.invariances) or 'none'})"
         raise InvalidTensorError(f"{extra[0]} was given, but the model {why}. Leave it out.", field=extra[0])
     if not given:
-        raise InvalidTensorError(f"No latents were given; give at least one of {', '.join(names)}.", field=names[0])
+        first = next(iter(specs))
+        raise InvalidTensorError(f"No latents were given; give at least one of {', '.join(specs)}.", field=first)
+    # Before anything is made of their number of rows: a few bytes can claim a great many.
+    for name, array in given.items():
+        check_array(specs[name], array)
     rows = len(next(iter(given.values())))
-    inputs = {name: given[name] if name in given else _prior_mean(name, rows, latent.content_size) for name in names}
-    scale = inputs.get("scale")
+    model.check_rows("decode", rows)
+    scale = given.get("scale")
     if scale is not None and np.any(scale <= 0):
         row = int(np.argmax(scale <= 0))
         raise InvalidTensorError(f"scale of row {row} is {scale[row]:g}; a scale is greater than 0.", field="scale", row=row)
-    return inputs
+    return {name: given[name] if name in given else _prior_mean(name, rows, latent.content_size) for name in specs}
 
 
 def _prior_mean(name: str, rows: int, content_size: int) -> NDArray:

@@ -12,6 +12,7 @@ from dichroic.errors import QueueFullError
 from dichroic.status import abort_arguments
 from services.server import Server
 from services.transport import metrics
+from services.transport.calls import Context
 
 # By the time the caller is back, some of what waits has run.
 RETRY_S = 0.05
@@ -32,12 +33,17 @@ class RefuseWhenFull(aio.ServerInterceptor):  # type: ignore[type-arg] # generic
         """Lets the call pass, or replaces its handler by one that only refuses."""
         if self._server.budget.is_full and handler_call_details.method.startswith(self._prefixes):
             # To gRPC a single message is a stream of one: a handler of streams may answer before it reads.
-            return grpc.stream_unary_rpc_method_handler(_refuse)
+            return grpc.stream_unary_rpc_method_handler(_refusing(handler_call_details.method.rsplit("/", 1)[-1]))
         return await continuation(handler_call_details)
 
 
-async def _refuse(_: object, context: aio.ServicerContext[Any, Any]) -> bytes:
-    metrics.REJECTIONS.labels("", QueueFullError.reason).inc()
-    code, text, trailing = abort_arguments(QueueFullError("The server has as much waiting as it allows itself.", retry_delay_s=RETRY_S))
-    await context.abort(code, text, trailing)
-    raise AssertionError("abort always raises")
+def _refusing(method: str) -> Callable[[object, Context], Awaitable[bytes]]:
+    async def refuse(_: object, context: Context) -> bytes:
+        error = QueueFullError("The server has as much waiting as it allows itself.", retry_delay_s=RETRY_S)
+        metrics.REJECTIONS.labels("", error.reason).inc()
+        metrics.count("grpc", method, "", error.status, 0.0)
+        code, text, trailing = abort_arguments(error)
+        await context.abort(code, text, trailing)
+        raise AssertionError("abort always raises")
+
+    return refuse

@@ -32,7 +32,6 @@ Method = Callable[Concatenate[Servicer, Request, Context, ...], Awaitable[Respon
 
 def answered(method: Callable[[Servicer, Request, Context], Awaitable[Response]]) -> Callable[[Servicer, Request, Context], Awaitable[Response]]:
     """Wraps a unary method: refuses while the server is not open, counts and times it, and ends with google.rpc.Status details on an error."""
-    name = "".join(part.capitalize() for part in method.__name__.split("_"))
 
     @functools.wraps(method)
     async def wrapper(servicer: Servicer, request: Request, context: Context) -> Response:
@@ -48,7 +47,7 @@ def answered(method: Callable[[Servicer, Request, Context], Awaitable[Response]]
             await context.abort(code, text, trailing)
             raise AssertionError("abort always raises") from error
         finally:
-            metrics.count("grpc", name, known_model(servicer.server, request), status, time.perf_counter() - started)
+            metrics.count("grpc", method.__name__, known_model(servicer.server, request), status, time.perf_counter() - started)
 
     return wrapper
 

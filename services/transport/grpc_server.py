@@ -50,7 +50,8 @@ class GrpcServer:
             OSError: the port is taken, or not allowed.
         """
         await self.set_serving(False)
-        address = f"{self._server.settings.host}:{self._server.settings.grpc_port}"
+        host = self._server.settings.host
+        address = f"[{host}]:{self._server.settings.grpc_port}" if ":" in host else f"{host}:{self._server.settings.grpc_port}"
         try:
             self.port = self._grpc.add_insecure_port(address)
         except RuntimeError as error:

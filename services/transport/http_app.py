@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -9,16 +10,19 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 import dichroic
-from dichroic.errors import InvalidFieldError, ServerStartingError
+from dichroic.errors import InvalidFieldError, ServerStartingError, UnknownRouteError
+from dichroic.wire import NDArray
 from services.latent.answers import Identity
 from services.server import STARTING_RETRY_S, Server
 from services.transport.auth import require_admin
 from services.transport.http_bodies import DecodeAnswer, DecodeBody, EncodeAnswer, ErrorAnswer, ImagesBody, ReconstructAnswer
-from services.transport.http_calls import answer, body_of, problem_response, unless_gone
+from services.transport.http_calls import Bodies, answer, problem_response, unless_gone
 from services.transport.json_arrays import read_array, write_array
 from services.transport.json_models import ModelDetails, ModelList, ModelNames, in_full, line, name_of
+from services.transport.metrics import metrics_page
 
 LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px")
 ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorAnswer, "description": "What went wrong, what was expected, what to do."}}
@@ -29,6 +33,7 @@ class HttpApp:
 
     def __init__(self) -> None:
         self._server: Server | None = None
+        self._bodies = Bodies()
         # No interactive pages: they would fetch scripts from elsewhere, and a microscope's network has no elsewhere.
         self.app = FastAPI(title="Dichroic", version=dichroic.__version__, docs_url=None, redoc_url=None)
         self._add_routes()
@@ -47,18 +52,20 @@ class HttpApp:
         models.add_api_route("/{name}", self.get_model, methods=["GET"], response_model=ModelDetails)
         models.add_api_route("/{name}/load", self.load_model, methods=["POST"], response_model=ModelNames)
         models.add_api_route("/{name}/unload", self.unload_model, methods=["POST"], response_model=ModelNames)
+        self.app.add_api_route("/metrics", metrics_page, methods=["GET"], include_in_schema=False)
         self.app.include_router(latent)
         self.app.include_router(models)
         self.app.add_exception_handler(RequestValidationError, _bad_query)
+        self.app.add_exception_handler(HTTPException, _no_route)
 
     async def encode(self, name: str, request: Request) -> Response:
         """Images to pose and content."""
 
         async def work(server: Server) -> object:
-            body = await body_of(request, ImagesBody, server.settings.max_message_bytes)
-            images = read_array(body.images, field="images")
-            found = await unless_gone(request, server.latent.encode(name, body.version, images, server.deadline(body.timeout_s)))
-            return _echo(body) | _written(found, body.arrays)
+            async with self._bodies.received(request, ImagesBody, server) as body:
+                images = await asyncio.to_thread(read_array, body.images, field="images")
+                found = await unless_gone(request, server.latent.encode(name, body.version, images, server.deadline(body.timeout_s)))
+                return _echo(body) | await asyncio.to_thread(_written, found, body.arrays)
 
         return await self._answer("Encode", name, work)
 
@@ -66,11 +73,10 @@ class HttpApp:
         """Content and pose to images."""
 
         async def work(server: Server) -> object:
-            body = await body_of(request, DecodeBody, server.settings.max_message_bytes)
-            given = ((field, getattr(body, field)) for field in LATENTS)
-            latents = {field: read_array(values, field=field) for field, values in given if values is not None}
-            found = await unless_gone(request, server.latent.decode(name, body.version, latents, server.deadline(body.timeout_s)))
-            return _written(found, body.arrays)
+            async with self._bodies.received(request, DecodeBody, server) as body:
+                latents = await asyncio.to_thread(_latents, body)
+                found = await unless_gone(request, server.latent.decode(name, body.version, latents, server.deadline(body.timeout_s)))
+                return await asyncio.to_thread(_written, found, body.arrays)
 
         return await self._answer("Decode", name, work)
 
@@ -78,10 +84,10 @@ class HttpApp:
         """Images to themselves by way of the latents, with each one's error."""
 
         async def work(server: Server) -> object:
-            body = await body_of(request, ImagesBody, server.settings.max_message_bytes)
-            images = read_array(body.images, field="images")
-            found = await unless_gone(request, server.latent.reconstruct(name, body.version, images, server.deadline(body.timeout_s)))
-            return _echo(body) | _written(found, body.arrays)
+            async with self._bodies.received(request, ImagesBody, server) as body:
+                images = await asyncio.to_thread(read_array, body.images, field="images")
+                found = await unless_gone(request, server.latent.reconstruct(name, body.version, images, server.deadline(body.timeout_s)))
+                return _echo(body) | await asyncio.to_thread(_written, found, body.arrays)
 
         return await self._answer("Reconstruct", name, work)
 
@@ -126,6 +132,11 @@ class HttpApp:
         return await answer(server, method, name, lambda: work(server))
 
 
+def _latents(body: DecodeBody) -> dict[str, NDArray]:
+    given = ((field, getattr(body, field)) for field in LATENTS)
+    return {field: read_array(values, field=field) for field, values in given if values is not None}
+
+
 def _echo(body: ImagesBody) -> dict[str, object]:
     return {"frame_id": body.frame_id, "acquisition_time_unix_ns": body.acquisition_time_unix_ns}
 
@@ -148,3 +159,9 @@ def _takes(body: type[BaseModel]) -> dict[str, Any]:
 async def _bad_query(_: Request, error: Exception) -> Response:
     first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": ("request",), "msg": str(error)}
     return problem_response(InvalidFieldError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.", field=str(first["loc"][-1])))
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    status_code = error.status_code if isinstance(error, HTTPException) else 500
+    what = "takes another HTTP method" if status_code == 405 else "is not there"
+    return problem_response(UnknownRouteError(f"{request.method} {request.url.path[:200]}: the route {what}; /openapi.json lists all."), status_code)

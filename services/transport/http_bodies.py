@@ -12,7 +12,7 @@ from services.transport.json_arrays import JsonArray
 class Body(BaseModel):
     """What every request may carry."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     version: Annotated[int, Field(ge=0)] = Field(default=0, description="Model version, 1 or more; 0 = the highest that serves.")
     timeout_s: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Deadline of this request, seconds; default: the server's.")
@@ -24,7 +24,9 @@ class ImagesBody(Body):
 
     images: JsonArray = Field(description="(n, h, w) or (n, h, w, c): uint8, uint16 or float32 in the training data's unit; finite.")
     frame_id: str = Field(default="", description="The caller's name for the frame, echoed.")
-    acquisition_time_unix_ns: int = Field(default=0, description="When the frame was taken, ns since 1970-01-01T00:00:00 UTC, echoed; 0 = unknown.")
+    acquisition_time_unix_ns: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] = Field(
+        default=0, description="When the frame was taken, ns since 1970-01-01T00:00:00 UTC, echoed; 0 = unknown."
+    )
 
 
 class DecodeBody(Body):

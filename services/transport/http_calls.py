@@ -1,24 +1,69 @@
-"""What surrounds every HTTP route: size limit, parsing off the event loop, time, count, disconnects, and errors as JSON."""
+"""What surrounds every HTTP route: limits, parsing off the event loop, time, count, disconnects, and errors as JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
 
-from dichroic.errors import CancelledError, DichroicError, InvalidFieldError, MessageTooLargeError
+from dichroic.errors import CancelledError, DichroicError, InvalidFieldError, MessageTooLargeError, QueueFullError
 from services.server import Server
 from services.transport import metrics
 from services.transport.errors import http_status, json_body, named
+from services.transport.json_arrays import MAX_LISTED
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 JSON = "application/json"
+BODIES_RETRY_S = 0.5
+
+
+class Bodies:
+    """The bytes of all bodies being received or parsed, so that many connections together stay bounded too."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+    @asynccontextmanager
+    async def received(self, request: Request, kind: type[BodyT], server: Server) -> AsyncIterator[BodyT]:
+        """The request's body, parsed on a thread; counted until the block ends.
+
+        Raises:
+            MessageTooLargeError: more than the server receives, or too many listed numbers.
+            QueueFullError: too much is being received.
+            CancelledError: the caller hung up.
+            InvalidFieldError: not JSON, a field unknown, missing or out of range.
+        """
+        data = bytearray()
+        try:
+            async for part in request.stream():
+                data += part
+                self.size_bytes += len(part)
+                self._check(len(data), server)
+            if data.count(b",") > MAX_LISTED:
+                message = f"The body lists more than {MAX_LISTED} numbers; send them packed: {{dtype, shape, data_base64}}, or over gRPC."
+                raise MessageTooLargeError(message)
+            yield await asyncio.to_thread(kind.model_validate_json, bytes(data))
+        except ClientDisconnect as error:
+            raise CancelledError("The caller hung up before the body had arrived.") from error
+        except ValidationError as error:
+            raise _invalid(error) from error
+        finally:
+            self.size_bytes -= len(data)
+
+    def _check(self, size_bytes: int, server: Server) -> None:
+        limit_bytes = server.settings.max_message_bytes
+        if size_bytes > limit_bytes:
+            raise MessageTooLargeError(f"The body is larger than {limit_bytes} bytes, the most this server receives. Send fewer rows at once.")
+        if self.size_bytes > max(limit_bytes, server.settings.queue_max_bytes):
+            raise QueueFullError("The server is receiving as much as it allows itself.", retry_delay_s=BODIES_RETRY_S)
 
 
 async def answer(server: Server, method: str, model_name: str, work: Callable[[], Awaitable[object]]) -> Response:
@@ -39,28 +84,10 @@ async def answer(server: Server, method: str, model_name: str, work: Callable[[]
         metrics.count("http", method, known, status, time.perf_counter() - started)
 
 
-def problem_response(problem: DichroicError) -> Response:
+def problem_response(problem: DichroicError, status_code: int | None = None) -> Response:
     """A named error as an HTTP answer, with Retry-After (whole seconds) where waiting helps."""
     headers = {} if problem.retry_delay_s is None else {"Retry-After": str(max(1, math.ceil(problem.retry_delay_s)))}
-    return Response(to_json(json_body(problem)), status_code=http_status(problem), media_type=JSON, headers=headers)
-
-
-async def body_of(request: Request, kind: type[BodyT], limit_bytes: int) -> BodyT:
-    """The request's body, parsed on a thread.
-
-    Raises:
-        MessageTooLargeError: more than `limit_bytes`.
-        InvalidFieldError: not JSON, a field unknown, missing or out of range.
-    """
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > limit_bytes:
-            raise MessageTooLargeError(f"The body is larger than {limit_bytes} bytes, the most this server receives. Send fewer rows at once.")
-    try:
-        return await asyncio.to_thread(kind.model_validate_json, bytes(data))
-    except ValidationError as error:
-        raise _invalid(error) from error
+    return Response(to_json(json_body(problem)), status_code=status_code or http_status(problem), media_type=JSON, headers=headers)
 
 
 def _invalid(error: ValidationError) -> InvalidFieldError:

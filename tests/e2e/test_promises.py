@@ -95,6 +95,21 @@ async def until(true: Callable[[], bool], timeout_s: float = 30) -> None:
             await asyncio.sleep(0.005)
 
 
+async def test_in_flight_work_of_an_unloaded_model_survives_sigterm(tmp_path: Path) -> None:
+    write_toy(tmp_path / "bundles", SLOW, name="slow")
+    with serve(tmp_path / "bundles", tmp_path / "log") as service:
+        values = [images(200, SLOW, "float32", seed) for seed in range(8)]
+        async with AsyncClient(service.address) as client, AsyncClient(service.address, token=ADMIN) as admin:
+            calls = [asyncio.create_task(client.encode("slow", given)) for given in values]
+            await until(lambda: in_queue(service) >= 8)
+            await admin.unload_model("slow")
+            service.process.send_signal(signal.SIGTERM)
+            answers = await asyncio.gather(*calls)
+        for given, answer in zip(values, answers, strict=True):
+            np.testing.assert_allclose(answer.latent_mean, SLOW.latent_mean(given), atol=1e-5)
+        assert service.process.wait(30) == 0
+
+
 async def test_reloads_under_load_give_no_error(service: Service) -> None:
     """A reload every 0.2 s for 6 s; tests/long runs one a second for a minute."""
     stop = asyncio.Event()
@@ -204,7 +219,11 @@ def test_metrics_tell_what_happened(service: Service) -> None:
         'dichroic_request_duration_seconds_bucket{le="0.0005"' in text.replace('method="Encode",', "").replace('protocol="grpc"', "")
         or 'le="0.0005"' in text
     )
-    assert "no-such-model" not in text  # a caller must not be able to make label values
+    for path in ("/made/up", "/v1/models/%00/encode", "/v1/models/made-up-name"):
+        service.get(path)
+    text = service.get("/metrics")[1]
+    for made_up in ("no-such-model", "made", "\x00"):  # a caller must not be able to make label values
+        assert made_up not in text
 
 
 def test_probes_answer(service: Service) -> None:

@@ -52,7 +52,7 @@ class DoublingSession:
         self.entered = threading.Event()
         self.ran: list[list[float]] = []
 
-    def run(self, _: list[str], inputs: dict[str, NDArray]) -> list[NDArray]:
+    def run(self, _: list[str], inputs: dict[str, NDArray], __: object = None) -> list[NDArray]:
         self.entered.set()
         self.gate.wait(30)
         self.ran.append(inputs["x"][:, 0].tolist())

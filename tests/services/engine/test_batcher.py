@@ -172,6 +172,35 @@ async def test_queue_memory_is_bounded_at_four_times_overload(runtime: Runtime, 
     assert budget.bytes == 0
 
 
+async def test_a_large_request_that_is_refused_does_not_shut_out_small_ones(runtime: Runtime, session: DoublingSession, recorder: Recorder) -> None:
+    batcher, budget = make(runtime, recorder, max_bytes=20 * ROW_BYTES)
+    session.gate.clear()
+    first = asyncio.create_task(batcher.submit(rows(*range(8)), soon()))
+    await settled()
+    with pytest.raises(QueueFullError):
+        await batcher.submit(rows(*range(15)), soon())
+    assert not budget.is_full
+    small = asyncio.create_task(batcher.submit(rows(1), soon()))
+    await settled()
+    session.gate.set()
+    await asyncio.gather(first, small)
+
+
+async def test_at_the_limit_a_refusal_stands_for_what_comes_until_something_is_given_back(
+    runtime: Runtime, session: DoublingSession, recorder: Recorder
+) -> None:
+    batcher, budget = make(runtime, recorder, max_requests=1)
+    session.gate.clear()
+    first = asyncio.create_task(batcher.submit(rows(1), soon()))
+    await settled()
+    with pytest.raises(QueueFullError):
+        await batcher.submit(rows(2), soon())
+    assert budget.is_full
+    session.gate.set()
+    await first
+    assert not budget.is_full
+
+
 async def test_a_request_that_never_fits_carries_no_retry(runtime: Runtime, recorder: Recorder) -> None:
     batcher, _ = make(runtime, recorder, max_bytes=4 * ROW_BYTES)
     with pytest.raises(QueueFullError) as refused:

@@ -11,10 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from dichroic.bundle import read_bundle
 from dichroic.bundle.arrays import pack, unpack
 from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME, sha256_of
 from dichroic.errors import BundleRefusedError
 from services.engine.device import ChosenDevice
+from services.engine.graph import open_session
 from services.engine.loader import Loader
 from tests.toy_bundle import Toy, rewrite_manifest, write_toy
 
@@ -145,6 +147,81 @@ def test_a_bundle_without_its_golden_examples_is_refused(folder: Path) -> None:
     del golden["decode/out/images"]
     replace_file(folder, GOLDEN_NAME, pack(golden))
     assert (refused(folder).step, refused(folder).cause) == ("golden", "NO_GOLDEN")
+
+
+def reverse_rows(model: onnx.ModelProto) -> None:
+    last = model.graph.node[-1]
+    last.output[0] = "forward"
+    for name, value in (("r0", -1), ("r1", -(2**31)), ("r2", 0), ("r3", -1)):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], [value]))
+    model.graph.node.append(helper.make_node("Slice", ["forward", "r0", "r1", "r2", "r3"], ["images"]))
+
+
+def mix_rows(model: onnx.ModelProto) -> None:
+    model.graph.node[-1].output[0] = "apart"
+    model.graph.initializer.append(helper.make_tensor("first_axis", TensorProto.INT64, [1], [0]))
+    model.graph.node.append(helper.make_node("ReduceMean", ["apart", "first_axis"], ["mean"]))
+    model.graph.node.append(helper.make_node("Sub", ["apart", "mean"], ["images"]))
+
+
+def keep_three_rows(model: onnx.ModelProto) -> None:
+    model.graph.node[-1].output[0] = "all"
+    for name, value in (("k0", 0), ("k1", 3), ("k2", 0)):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], [value]))
+    model.graph.node.append(helper.make_node("Slice", ["all", "k0", "k1", "k2"], ["images"]))
+
+
+@pytest.mark.parametrize("spoil", [reverse_rows, mix_rows, keep_three_rows])
+def test_a_graph_in_which_rows_touch_each_other_is_refused(folder: Path, spoil: Callable[[onnx.ModelProto], None]) -> None:
+    """Even when its golden example was made with it, so that the rows together agree."""
+    edit_graph(folder, "decode.onnx", spoil)
+    golden = unpack((folder / GOLDEN_NAME).read_bytes(), path="")
+    weights = unpack((folder / WEIGHTS_NAME).read_bytes(), path="")
+    manifest = read_bundle(folder).manifest
+    session = open_session("decode", (folder / "decode.onnx").read_bytes(), manifest.signatures["decode"], weights, LOADER.device)
+    inputs = {spec.name: golden[f"decode/in/{spec.name}"] for spec in manifest.signatures["decode"].inputs}
+    golden["decode/out/images"] = session.run(None, inputs)[0]
+    replace_file(folder, GOLDEN_NAME, pack(golden))
+    assert refused(folder).step in ("golden", "warm-up")
+
+
+@pytest.mark.parametrize("atol", [np.inf, np.nan, -1.0, 100.0])
+def test_a_tolerance_that_lets_anything_pass_is_refused(folder: Path, atol: float) -> None:
+    golden = unpack((folder / GOLDEN_NAME).read_bytes(), path="")
+    golden["decode/atol/images"] = np.array([atol])
+    replace_file(folder, GOLDEN_NAME, pack(golden))
+    assert refused(folder).cause == "GOLDEN_TOLERANCE"
+
+
+def test_a_golden_example_of_one_row_is_refused(folder: Path) -> None:
+    golden = unpack((folder / GOLDEN_NAME).read_bytes(), path="")
+    replace_file(folder, GOLDEN_NAME, pack({key: value if "atol" in key else value[:1] for key, value in golden.items()}))
+    assert refused(folder).cause == "NO_GOLDEN"
+
+
+def test_a_graph_that_never_ends_is_refused_in_time(folder: Path) -> None:
+    def loop_for_ever(model: onnx.ModelProto) -> None:
+        value = helper.make_tensor_value_info("v_in", TensorProto.FLOAT, None)
+        step = [helper.make_tensor_value_info("i", TensorProto.INT64, []), helper.make_tensor_value_info("c_in", TensorProto.BOOL, []), value]
+        ends = [helper.make_tensor_value_info("c_out", TensorProto.BOOL, []), helper.make_tensor_value_info("v_out", TensorProto.FLOAT, None)]
+        body = helper.make_graph(
+            [helper.make_node("Identity", ["c_in"], ["c_out"]), helper.make_node("Neg", ["v_in"], ["v_out"])], "body", step, ends
+        )
+        model.graph.node[-1].output[0] = "before"
+        model.graph.initializer.append(helper.make_tensor("go", TensorProto.BOOL, [], [True]))
+        model.graph.node.append(helper.make_node("Loop", ["", "go", "before"], ["images"], body=body))
+
+    edit_graph(folder, "decode.onnx", loop_for_ever)
+    with pytest.raises(BundleRefusedError) as error:
+        Loader(LOADER.device, max_batch=4, timeout_s=0.5).load(folder)
+    assert error.value.cause == "GOLDEN_FAILED"
+
+
+def test_large_rows_run_fewer_at_once(folder: Path) -> None:
+    row_bytes = read_bundle(folder).manifest.signatures["decode"].row_bytes
+    loaded = Loader(LOADER.device, max_batch=64, max_run_bytes=5 * row_bytes).load(folder)
+    assert loaded.runtimes["decode"].max_batch == 5
+    loaded.close()
 
 
 def test_garbage_instead_of_arrays_is_refused(folder: Path) -> None:

@@ -159,10 +159,56 @@ async def test_an_unknown_version_is_not_found(repository: Repository) -> None:
         await repository.unload("toy", 7)
 
 
+async def test_draining_waits_for_work_of_a_model_that_was_unloaded(repository: Repository) -> None:
+    await repository.load("toy", 1)
+    async with repository.lease("toy", 1):
+        await repository.unload("toy", 1)
+        draining = asyncio.create_task(repository.drain(30))
+        await asyncio.sleep(0)
+        assert not draining.done()
+        with pytest.raises(TimeoutError):
+            await repository.drain(0.01)
+    await draining
+
+
+async def test_a_caller_that_gives_up_does_not_leave_a_version_half_loaded(repository: Repository) -> None:
+    loading = asyncio.create_task(repository.load("toy", 1))
+    await asyncio.sleep(0)
+    loading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await loading
+    await repository.load("toy", 1)
+    (entry,) = repository.entries()
+    assert entry.state is State.READY
+
+
+async def test_a_folder_that_goes_while_it_is_loaded_is_forgotten_afterwards(repository: Repository, bundles: Path) -> None:
+    watcher = FolderWatcher(repository)
+    await watcher.look()
+    loading = asyncio.create_task(repository.load("toy", 1))
+    await asyncio.sleep(0)
+    shutil.rmtree(bundles / "toy")
+    await asyncio.gather(watcher.look(), loading, return_exceptions=True)
+    await watcher.look()
+    assert repository.entries() == []
+
+
+async def test_a_version_copied_file_by_file_is_tried_again_when_it_is_whole(repository: Repository, bundles: Path, recorder: Recorder) -> None:
+    whole = bundles.parent / "whole"
+    shutil.move(bundles / "toy" / "1", whole)
+    (bundles / "toy" / "1").mkdir()
+    watcher = FolderWatcher(repository)
+    for path in sorted(whole.iterdir()):
+        shutil.copy(path, bundles / "toy" / "1")
+        await watcher.look()
+    assert recorder.loads[-1] == "ready"
+    assert set(recorder.loads[:-1]) <= {"manifest", "files"}
+
+
 async def test_draining_waits_for_work_in_flight(repository: Repository) -> None:
     await repository.load("toy", 1)
     async with repository.lease("toy", 1) as model:
-        draining = asyncio.create_task(repository.drain())
+        draining = asyncio.create_task(repository.drain(30))
         await asyncio.sleep(0)
         assert not draining.done()
         await model.run("encode.float32", {"images": IMAGES}, asyncio.get_running_loop().time() + 30)

@@ -35,7 +35,7 @@ def test_large_finite_values_are_not_taken_for_infinity() -> None:
 def test_rows_are_padded_only_where_asked(session: DoublingSession, pad: bool, rows: int, runs_at: int) -> None:
     runtime = Runtime("double", session, DOUBLING, max_batch=8, pad=pad)  # type: ignore[arg-type]
     values = np.arange(2 * rows, dtype=np.float32).reshape(rows, 2)
-    work = Work({"x": values}, rows, 0, 0, None, 0)  # type: ignore[arg-type]
+    work = Work({"x": values}, rows, 0, 0, None)  # type: ignore[arg-type]
     (result,) = runtime.run_segments([Segment(work, 0, rows)])
     assert len(session.ran[0]) == runs_at
     assert result.outputs is not None
@@ -46,7 +46,7 @@ def test_rows_are_padded_only_where_asked(session: DoublingSession, pad: bool, r
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 4))
 def test_what_is_joined_is_parted_again(sizes: list[int], padding: int) -> None:
     random = np.random.default_rng(0)
-    works = [Work({"x": random.standard_normal((size, 2))}, size, 0, 0, None, 0) for size in sizes]  # type: ignore[arg-type]
+    works = [Work({"x": random.standard_normal((size, 2))}, size, 0, 0, None) for size in sizes]  # type: ignore[arg-type]
     segments = [Segment(work, 0, work.rows) for work in works]
     whole = joined(segments, sum(sizes) + padding)
     assert len(whole["x"]) == sum(sizes) + padding

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -12,9 +14,12 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from dichroic.errors import AdminOnlyError, NoCredentialError
 from dichroic.status import from_rpc_error
 from dichroic.v1 import array_pb2, latent_pb2, models_pb2
 from dichroic.wire import from_array, to_array
+from services.settings import Settings
+from services.transport.auth import require_admin
 from tests.services.conftest import ADMIN, LARGE, SMALL, Running
 from tests.toy_bundle import THRESHOLD, NDArray, Toy
 
@@ -152,6 +157,38 @@ async def test_bad_latents_are_named(running: Running, case: str) -> None:
     request, field, row = BAD_LATENTS[case]
     found = from_rpc_error(await refused(running.latent.Decode(request)))
     assert (found.reason, found.field, found.row) == ("INVALID_TENSOR", field, row)
+
+
+async def test_a_few_bytes_that_claim_a_great_many_rows_allocate_nothing(running: Running) -> None:
+    claims = array_pb2.Array(dtype=array_pb2.DATA_TYPE_FLOAT32, shape=[1 << 40, 0])
+    found = from_rpc_error(await refused(running.latent.Decode(latent_pb2.DecodeRequest(model_name="toy", content=claims))))
+    assert (found.reason, found.field) == ("INVALID_TENSOR", "content")
+
+
+async def test_an_admin_token_that_is_blank_admits_nobody(tmp_path: Path) -> None:
+    for blank in ("", "  "):
+        settings = Settings(bundles=tmp_path, admin_token=blank)
+        for credential in ("Bearer ", "Bearer", "Bearer \u00a0", ""):
+            with pytest.raises(AdminOnlyError):
+                require_admin(settings, credential)
+    with pytest.raises(NoCredentialError):
+        require_admin(Settings(bundles=tmp_path, admin_token="x"), "Bearer ")  # noqa: S106
+
+
+async def test_an_error_that_quotes_the_caller_fits_into_metadata(running: Running) -> None:
+    error = await refused(running.latent.Encode(encode_request(images(), name="😀" * 800)))
+    assert (error.code(), from_rpc_error(error).reason) == (grpc.StatusCode.NOT_FOUND, "UNKNOWN_MODEL")
+    error = await refused(running.models.LoadModel(models_pb2.LoadModelRequest(model_name="x" * 300), metadata=TOKEN))
+    assert from_rpc_error(error).reason == "UNKNOWN_MODEL"
+
+
+async def test_a_folder_that_cannot_be_a_model_disturbs_nothing(running: Running) -> None:
+    for name in (os.fsdecode(b"bad\xff"), "with space"):
+        (running.bundles / name / "1").mkdir(parents=True)
+    await running.server.look()
+    listed = (await running.models.ListModels(models_pb2.ListModelsRequest())).models
+    assert [entry.model.name for entry in listed] == ["large", "toy"]
+    assert from_rpc_error(await refused(running.latent.Encode(encode_request(images(), name="nope")))).reason == "UNKNOWN_MODEL"
 
 
 async def test_unknown_model_and_version_are_not_found_and_name_what_is_there(running: Running) -> None:

@@ -66,6 +66,10 @@ BAD_BODIES: dict[str, tuple[Any, str, str]] = {
     "not base64": ({"images": {"dtype": "uint8", "shape": [1, 1, 1], "data_base64": "??"}}, "INVALID_TENSOR", "images"),
     "byte count": ({"images": {"dtype": "uint8", "shape": [1, 8, 8], "data_base64": "AAAA"}}, "INVALID_TENSOR", "images"),
     "huge number": ({"images": [[[1e300] * 8] * 8]}, "INVALID_TENSOR", "images"),
+    "not ASCII": ({"images": {"dtype": "uint8", "shape": [1, 1, 1], "data_base64": "é"}}, "INVALID_TENSOR", "images"),
+    "shape overflow": ({"images": {"dtype": "uint8", "shape": [1 << 62, 1 << 62, 0], "data_base64": ""}}, "INVALID_TENSOR", "images"),
+    "shape no integer": ({"images": {"dtype": "uint8", "shape": [10**30, 0], "data_base64": ""}}, "INVALID_FIELD", "images"),
+    "time no int64": ({"images": [[[1]]], "acquisition_time_unix_ns": 10**30}, "INVALID_FIELD", "acquisition_time_unix_ns"),
     "empty": ({"images": []}, "INVALID_TENSOR", "images"),
 }
 
@@ -93,6 +97,28 @@ async def test_an_oversized_body_is_413(running: Running) -> None:
     answer = await running.http.post("/v1/models/toy/encode", content=b" " * ((1 << 20) + 1))
     assert answer.status_code == 413
     assert answer.json()["error"]["reason"] == "MESSAGE_TOO_LARGE"
+
+
+async def test_too_many_listed_numbers_are_413_and_packed_ones_are_not(running: Running) -> None:
+    running.server.settings.__dict__["max_message_bytes"] = 1 << 25
+    answer = await running.http.post("/v1/models/toy/encode", content=b'{"images": [' + b"0," * 1_000_001 + b"0]}")
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (413, "MESSAGE_TOO_LARGE")
+    many = np.zeros((20_000, 8, 8), dtype=np.uint8)
+    answer = await running.http.post("/v1/models/toy/reconstruct", json={"images": packed(many)})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "arrays")
+    answer = await running.http.post("/v1/models/toy/reconstruct", json={"images": packed(many), "arrays": "base64"})
+    assert answer.status_code == 200
+
+
+async def test_a_route_that_is_not_there_has_a_reason(running: Running) -> None:
+    for method, path, status in (("GET", "/v1/nothing", 404), ("GET", "/v1/models/toy/encode", 405)):
+        answer = await running.http.request(method, path)
+        assert (answer.status_code, answer.json()["error"]["reason"]) == (status, "UNKNOWN_ROUTE")
+
+
+async def test_bad_latents_are_400(running: Running) -> None:
+    answer = await running.http.post("/v1/models/toy/decode", json={"scale": [[-1.0, 1.0]]})
+    assert (answer.status_code, answer.json()["error"]["reason"]) == (400, "INVALID_TENSOR")
 
 
 async def test_unknown_model_and_version_are_404(running: Running) -> None:
