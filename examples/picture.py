@@ -24,8 +24,8 @@ CYCLIC, SEQUENTIAL, ERRORS = "twilight", "viridis", "magma"
 
 def draw(path: Path, image: NDArray, scan: DataSet, answers: Answers, *, angles_deg: Sequence[float]) -> None:
     """Writes the picture: scan with the patches never seen outlined, angle, content, reconstruction error, and decoded poses."""
-    figure = plt.figure(figsize=(13.5, 8.6), layout="constrained")
-    rows = figure.subfigures(2, 1, height_ratios=[3.1, 1])
+    figure = plt.figure(figsize=(13.5, 6.9), layout="constrained")
+    rows = figure.subfigures(2, 1, height_ratios=[2.6, 1])
     axes = rows[0].subplots(1, 4)
     shown = image if image.ndim == 2 else image[..., 0]
     low, high = np.percentile(shown, [1, 99])

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, action="extend", nargs="+", default=[], metavar="FILE", help="data files (default: those the recipe names)"
     )
     parser.add_argument("--channel", metavar="QUANTITY", help="which channel of the files, such as AmplitudeRetrace (default: the recipe's)")
+    parser.add_argument("--licence", type=_text, metavar="TEXT", help="licence of the data files (default: the recipe's for the files it names)")
     parser.add_argument("--out", type=Path, default=Path("bundles"), metavar="BUNDLES_DIR", help="where the bundle goes (default: %(default)s)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: %(default)s)")
     parser.add_argument("--seed", type=_seed, help="random seed (default: the recipe's)")
@@ -40,14 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
     # torch takes seconds to import: a typo in a recipe is told before.
-    from training.latent.pipeline import Request, fit_latent  # noqa: PLC0415
+    from training.latent.pipeline import Interrupted, Request, fit_latent  # noqa: PLC0415
 
-    request = Request(recipe, tuple(arguments.data), arguments.channel, arguments.out, arguments.device, arguments.resume)
+    request = Request(recipe, tuple(arguments.data), arguments.channel, arguments.out, arguments.device, arguments.resume, arguments.licence)
     try:
         written = fit_latent(request)
-    except KeyboardInterrupt:
-        kept = any(request.checkpoints.glob("*.safetensors"))
-        told = f"the checkpoint is in {request.checkpoints}; run the same command with --resume to go on" if kept else "there is no checkpoint yet"
+    except KeyboardInterrupt as error:
+        folder = error.folder if isinstance(error, Interrupted) and any(error.folder.glob("*.safetensors")) else None
+        told = f"the checkpoint is in {folder}; run the same command with --resume to go on" if folder else "there is no checkpoint yet"
         print(f"\nInterrupted; {told}.", file=sys.stderr)
         return INTERRUPTED
     print(json.dumps(_facts(written), indent=1) if arguments.json else _table(written))
@@ -59,6 +60,12 @@ def _seed(text: str) -> int:
     if not 0 <= value < 2**31:
         raise argparse.ArgumentTypeError(f"a seed lies in 0 to {2**31 - 1}, not at {value}")
     return value
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a text was expected, not nothing")
+    return text.strip()
 
 
 def _facts(written: Written) -> dict[str, object]:
@@ -82,7 +89,7 @@ def _table(written: Written) -> str:
     lines += [f"{metric.name:<{wide}}  {metric.value:>10.4g}  {metric.unit:<10}  {metric.split}" for metric in manifest.metrics]
     latent = manifest.latent
     if latent is not None and latent.novelty_threshold is not None:
-        lines.append(f"novelty threshold {latent.novelty_threshold:.4g}, exceeded by {latent.novelty_false_alarm_rate:g} of the held-out images")
+        lines.append(f"novelty threshold {latent.novelty_threshold:.4g}, exceeded by {latent.novelty_false_alarm_rate:.3g} of the held-out images")
     lines.append(f"graphs and model agree within {written.parity.worst:.1e} of the output's range ({written.parity.where})")
     lines.append(f"wrote {written.folder} ({sum(entry.size_bytes for entry in manifest.files)} bytes), digest {manifest.digest}")
     return "\n".join(lines)

@@ -45,7 +45,9 @@ def check_arrays(arrays: Mapping[str, Array], name: str) -> dict[str, Array]:
             checked[key] = _pixels(array, key, name)
         elif key == "labels":
             checked[key] = _labels(array, name)
-        elif key == "group" or (key.startswith(TRUTH_PREFIX) and array.dtype.kind in "biu"):
+        elif key == "group":
+            checked[key] = _group(array, name)
+        elif key.startswith(TRUTH_PREFIX) and array.dtype.kind in "biu":
             checked[key] = np.ascontiguousarray(array)
         else:
             checked[key] = _real(array, f"`{key}` in {name}").astype(np.float64)
@@ -65,6 +67,8 @@ def _pixels(array: Array, key: str, name: str) -> Array:
         axes = ", ".join(_AXES[key])
         raise InputError("UNSUPPORTED_SHAPE", f"{where} has shape {array.shape}; the axes are ({axes}), the last one optional, none of them empty.")
     real = _real(array, where)
+    if array.dtype.kind == "b":
+        real = real * np.uint8(255)  # true is the greatest value there is, as in any other integer image
     if real.dtype.kind == "u" and real.dtype.itemsize <= 2:
         return np.ascontiguousarray(real, dtype=real.dtype.newbyteorder("="))
     with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is reported below
@@ -93,3 +97,9 @@ def _labels(array: Array, name: str) -> Array:
     if array.dtype.kind not in "biu" or array.ndim != 1:
         raise InputError("UNSUPPORTED_DTYPE", f"`labels` in {name} are (n,) integers, -1 for unlabelled, not {array.dtype} of shape {array.shape}.")
     return array.astype(np.int64)
+
+
+def _group(array: Array, name: str) -> Array:
+    if array.ndim != 1:
+        raise InputError("UNSUPPORTED_SHAPE", f"`group` in {name} has shape {array.shape}; one name or number for each image (n,) was expected.")
+    return np.ascontiguousarray(array)

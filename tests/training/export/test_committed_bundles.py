@@ -1,0 +1,111 @@
+"""The demo bundles in bundles/ are whole, small, and answer as they did when they were made."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dichroic.bundle import Bundle, read_bundle
+from dichroic.bundle.arrays import unpack
+from training.data.cards import SUITS, SYMMETRY_ORDER, draw_cards
+from training.data.dataset import DataSet
+from training.export.sessions import GraphRunner
+from training.latent.pose_metrics import median_angle_error_deg, shift_r2
+from training.recipe import CardsData, read_recipe
+
+FOLDER = Path(__file__).parents[3] / "bundles"
+BUNDLES = sorted(path.parent for path in FOLDER.glob("*/*/bundle.json"))
+
+
+@pytest.fixture(params=BUNDLES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return read_bundle(request.param)
+
+
+def test_both_demo_bundles_are_there_in_one_version_each() -> None:
+    assert [(path.parent.name, path.name) for path in BUNDLES] == [("cards", "1"), ("domains", "1")]
+
+
+def test_bundle_is_under_one_megabyte(bundle: Bundle) -> None:
+    assert sum(entry.size_bytes for entry in bundle.manifest.files) < 1_000_000
+
+
+def test_bundle_replays_its_golden_answers(bundle: Bundle) -> None:
+    golden = unpack(bundle.files["golden.safetensors"], path="golden.safetensors")
+    for name, signature in bundle.manifest.signatures.items():
+        runner = GraphRunner(bundle.files[signature.graph], bundle.files["weights.safetensors"], [spec.name for spec in signature.outputs])
+        answers = runner.run({spec.name: golden[f"{name}/in/{spec.name}"] for spec in signature.inputs})
+        for spec in signature.outputs:
+            apart = np.abs(answers[spec.name] - golden[f"{name}/out/{spec.name}"])
+            assert np.max(apart) <= golden[f"{name}/atol/{spec.name}"][0], f"{name}/{spec.name}"
+
+
+def test_bundle_has_a_novelty_threshold_and_its_quantiles(bundle: Bundle) -> None:
+    latent, errors = bundle.manifest.latent, bundle.manifest.calibration.reconstruction_error
+    assert latent is not None
+    assert errors is not None
+    assert [quantile.probability for quantile in errors.quantiles] == [0.5, 0.9, 0.95, 0.99]
+    assert latent.novelty_threshold == errors.quantiles[-1].value
+    assert latent.novelty_false_alarm_rate == 0.01
+
+
+def test_card_names_source_and_licence_and_no_folder_of_a_machine(bundle: Bundle) -> None:
+    card = bundle.model_card
+    assert "Licence of the data: MIT" in card
+    assert "/work" not in card
+    assert "/home" not in card
+
+
+def test_cards_bundle_meets_its_targets() -> None:
+    figures = {metric.name: metric.value for metric in read_bundle(FOLDER / "cards" / "1").manifest.metrics}
+    assert figures["angle_correlation_worst"] >= 0.99
+    assert figures["angle_error_deg_worst"] <= 3
+    assert figures["shift_r2_worst"] >= 0.98
+
+
+@functools.cache
+def fresh_cards() -> DataSet:
+    """Cards as the recipe draws them, from a seed that no figure in the bundle was measured with."""
+    data = read_recipe(FOLDER.parent / "recipes" / "cards.toml").data
+    assert isinstance(data, CardsData)
+    assert data.seed != 20260
+    return draw_cards(300, angle_deg=data.angle_deg, shear_deg=data.shear_deg, shift=data.shift, side=data.side_px, seed=20260, stream="test")
+
+
+def answers(signature: str, images: np.ndarray) -> dict[str, np.ndarray]:
+    bundle = read_bundle(FOLDER / "cards" / "1")
+    declared = bundle.manifest.signatures[signature]
+    outputs = [spec.name for spec in declared.outputs]
+    return GraphRunner(bundle.files[declared.graph], bundle.files["weights.safetensors"], outputs).run({"images": images})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_cards_graphs_find_the_pose_of_cards_drawn_anew(dtype: str) -> None:
+    drawn = fresh_cards().arrays
+    images = drawn["images"] if dtype == "float32" else np.round(255 * drawn["images"]).astype(np.uint8)
+    found = answers(f"encode.{dtype}", images)
+    for label, suit in enumerate(SUITS):
+        rows = drawn["labels"] == label
+        order, truth = SYMMETRY_ORDER[suit], drawn["truth_angle_rad"][rows]
+        angle = found["angle_rad"][rows].astype(np.float64)
+        # Fisher and Lee's correlation as its double sum over pairs.
+        i, j = np.triu_indices(len(truth), 1)
+        first, second = np.sin(order * (angle[i] - angle[j])), np.sin(order * (truth[i] - truth[j]))
+        assert np.sum(first * second) / np.sqrt(np.sum(first**2) * np.sum(second**2)) >= 0.99, suit
+        assert median_angle_error_deg(angle, truth, order) <= 3, suit
+        shifts = [drawn[name][rows] for name in ("truth_shift_down_px", "truth_shift_right_px")]
+        reported = (found["shift_down_px"][rows], found["shift_right_px"][rows])
+        assert shift_r2(reported, (shifts[0], shifts[1]), truth, np.ones(len(truth))) >= 0.98, suit
+
+
+def test_cards_novelty_threshold_lets_known_cards_pass_and_stops_noise() -> None:
+    latent = read_bundle(FOLDER / "cards" / "1").manifest.latent
+    assert latent is not None
+    assert latent.novelty_threshold is not None
+    known = answers("reconstruct.float32", fresh_cards().arrays["images"][::4])["error"]
+    assert np.mean(known > latent.novelty_threshold) <= 0.04  # 300 images at a rate of 0.01
+    noise = np.random.default_rng(0).random((20, 48, 48), dtype=np.float32)
+    assert (answers("reconstruct.float32", noise)["error"] > latent.novelty_threshold).all()

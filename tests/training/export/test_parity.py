@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from dichroic.bundle.arrays import pack, unpack
+from tests.training.export.exported import exported
+from training.export.parity import ParityError, check_parity, difference, output_range
+from training.export.specs import decode_max_batch
+from training.latent.specification import ModelSpecification
+
+KIND = "rotation-translation"
+
+
+def graphs() -> tuple[dict[str, bytes], bytes]:
+    bundle = exported(KIND).bundle
+    return {name: bundle.files[signature.graph] for name, signature in bundle.manifest.signatures.items()}, bundle.files["weights.safetensors"]
+
+
+def check(changed: dict[str, bytes], weights: bytes) -> None:
+    made = exported(KIND)
+    check_parity(made.model, made.facts.preprocessing, made.bundle.manifest.signatures, changed, weights)
+
+
+def test_a_weight_that_differs_a_little_is_found() -> None:
+    found, weights = graphs()
+    tensors = unpack(weights, path="w")
+    name = next(name for name in tensors if name.startswith("encoder"))
+    with pytest.raises(ParityError, match="encode"):
+        check(found, pack({**tensors, name: tensors[name] * np.float32(1.001)}))
+
+
+def test_one_wrong_dtype_front_is_found() -> None:
+    found, weights = graphs()
+    model = onnx.load_from_string(found["encode.uint16"])
+    for tensor in model.graph.initializer:
+        if tensor.name == "span":
+            tensor.CopyFrom(numpy_helper.from_array(np.array([65000.0], dtype=np.float32), "span"))
+    with pytest.raises(ParityError, match=r"encode\.uint16"):
+        check({**found, "encode.uint16": model.SerializeToString()}, weights)
+
+
+def test_a_model_trained_further_than_its_graphs_is_found() -> None:
+    made = exported(KIND)
+    found, weights = graphs()
+    with torch.no_grad():
+        made.model.decoder.output.bias += 0.01
+        try:
+            with pytest.raises(ParityError, match=r"decode|reconstruct"):
+                check(found, weights)
+        finally:
+            made.model.decoder.output.bias -= 0.01
+
+
+def test_angles_are_compared_the_short_way_round() -> None:
+    spec = exported(KIND).bundle.manifest.signatures["encode.uint8"].outputs[0]
+    assert spec.name == "angle_rad"
+    assert difference(spec, np.array([math.pi - 1e-4]), np.array([-math.pi + 1e-4])) == pytest.approx(2e-4)
+    assert output_range(spec, np.zeros(3)) == pytest.approx(2 * math.pi)
+
+
+@pytest.mark.parametrize(("side", "width"), [(8, 8), (48, 64), (256, 128), (2048, 128)])
+def test_decode_batches_keep_hidden_features_within_memory(side: int, width: int) -> None:
+    rows = decode_max_batch(ModelSpecification(side, side, invariances=("rotation",), decoder_widths=(width, width)))
+    assert 1 <= rows <= 64
+    assert rows == 1 or 2 * 4 * rows * side * side * width <= 128 << 20
+
+
+def test_graph_that_answers_nan_is_found() -> None:
+    found, weights = graphs()
+    tensors = unpack(weights, path="w")
+    name = next(name for name in tensors if name.startswith("encoder"))
+    with pytest.raises(ParityError, match="nan"):
+        check(found, pack({**tensors, name: np.full_like(tensors[name], np.nan)}))
+
+
+def test_model_that_answers_nan_itself_is_found() -> None:
+    made = exported(KIND)
+    model = copy.deepcopy(made.model)
+    with torch.no_grad():
+        model.encoder.mean.bias += math.nan
+    with pytest.raises(ParityError, match="model itself"):
+        check_parity(model, made.facts.preprocessing, made.bundle.manifest.signatures, *graphs())

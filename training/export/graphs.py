@@ -1,0 +1,100 @@
+"""torch module → ONNX graph: the dynamo exporter's output, cleaned of everything that names this machine, with a front for each dtype."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from dichroic.bundle import Preprocessing, TensorSpec
+from training.export.modules import input_range
+
+OPSET = 20
+IR_VERSION = 10
+# The exporter specialises a batch of 1; any other number stays a symbol.
+_EXAMPLE_ROWS = 3
+_ELEMENT_TYPES = {"uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "float32": TensorProto.FLOAT}
+
+
+def to_graph(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
+    """Exports a module with float32 inputs, batch axis "n".
+
+    Args:
+        module: takes the inputs in order, returns the outputs in order.
+        inputs: names and shapes.
+        outputs: names and shapes.
+
+    Returns:
+        A model whose initializers are all inside; no metadata, no documentation strings.
+    """
+    example = tuple(torch.zeros((_EXAMPLE_ROWS, *spec.row_shape)) for spec in inputs)
+    axis = {0: torch.export.Dim("n")}
+    shapes: object = tuple(axis for _ in inputs)
+    if _takes_any_number(module):
+        shapes = (shapes,)
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of torch and onnxscript about their own insides
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[spec.name for spec in inputs],
+            output_names=[spec.name for spec in outputs],
+            dynamic_shapes=shapes,  # type: ignore[arg-type]
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 (dynamo=True returns a program)
+    return _cleaned(program.model_proto, inputs, outputs)
+
+
+def with_front(core: onnx.ModelProto, images: TensorSpec, preprocessing: Preprocessing) -> onnx.ModelProto:
+    """Puts cast and normalisation before a graph that takes `values` (n, h, w, c): the new input is `images` of its own dtype and shape."""
+    model = onnx.ModelProto()
+    model.CopyFrom(core)
+    low, span = (
+        numpy_helper.from_array(part.numpy(), name) for part, name in zip(input_range(preprocessing, images.dtype), ("low", "span"), strict=True)
+    )
+    nodes = [helper.make_node("Cast", ["images"], ["images_float"], to=TensorProto.FLOAT)]
+    constants = [low, span]
+    last = "images_float"
+    if len(images.shape) == 3:
+        constants.append(numpy_helper.from_array(np.array([3], dtype=np.int64), "channel_axis"))
+        nodes.append(helper.make_node("Unsqueeze", [last, "channel_axis"], ["images_channels"]))
+        last = "images_channels"
+    nodes += [helper.make_node("Sub", [last, "low"], ["images_above_low"]), helper.make_node("Div", ["images_above_low", "span"], ["values"])]
+    graph = helper.make_graph([*nodes, *core.graph.node], core.graph.name, [_value(images)], list(core.graph.output))
+    graph.initializer.extend([*core.graph.initializer, *constants])
+    model.graph.CopyFrom(graph)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _takes_any_number(module: nn.Module) -> bool:
+    return module.forward.__code__.co_flags & 0x04 != 0  # *args: torch.export nests their shapes once more
+
+
+def _cleaned(model: onnx.ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
+    nodes = []
+    for index, node in enumerate(model.graph.node):
+        bare = helper.make_node(node.op_type, node.input, node.output, name=f"node_{index}", domain=node.domain)
+        bare.attribute.extend(node.attribute)
+        nodes.append(bare)
+    graph = helper.make_graph(nodes, "dichroic", [_value(spec) for spec in inputs], [_value(spec) for spec in outputs])
+    for tensor in model.graph.initializer:
+        graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+    clean = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="dichroic")
+    clean.ir_version = IR_VERSION
+    onnx.checker.check_model(clean, full_check=True)
+    return clean
+
+
+def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, _ELEMENT_TYPES[spec.dtype], list(spec.shape))

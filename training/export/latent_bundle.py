@@ -1,0 +1,162 @@
+"""Puts a latent model's bundle together and writes it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import onnx
+
+from dichroic.bundle import FORMAT_VERSION, README_NAME, LatentSection, Manifest, Metric, Preprocessing, Signature, TrainingData, write_bundle
+from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME
+from dichroic.bundle.manifest import Calibration, FileEntry, Producer
+from training.export.golden import golden_answers
+from training.export.graphs import to_graph, with_front
+from training.export.model_card import model_card
+from training.export.modules import Decode, Encode, Reconstruct
+from training.export.parity import Parity, check_parity
+from training.export.specs import normalised_in, signatures
+from training.export.weights import share_weights
+from training.latent.model import InvariantVAE
+from training.recipe import Card
+
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the manifest says beside what can be read off the model.
+
+    Attributes:
+        name: the bundle's name.
+        card: the recipe's texts.
+        preprocessing: normalisation and unit.
+        training_data: source, licence and hashes.
+        notes: about the data, for the card; may be empty.
+        quantity: name of the channel; may be empty.
+        pixel_size_nm: None when unknown.
+        metrics: figures on held-out data.
+        calibration: of the reconstruction error.
+        novelty_threshold: None when not calibrated.
+        novelty_false_alarm_rate: goes with it.
+        timings_s: how long each step took; no part of the digest.
+        remark: what the card must say before the recipe's texts; may be empty.
+    """
+
+    name: str
+    card: Card
+    preprocessing: Preprocessing
+    training_data: TrainingData
+    notes: str
+    quantity: str
+    pixel_size_nm: float | None
+    metrics: tuple[Metric, ...]
+    calibration: Calibration
+    novelty_threshold: float | None
+    novelty_false_alarm_rate: float | None
+    timings_s: dict[str, float]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the bundle lies, its manifest, and the greatest disagreement of graphs and model."""
+
+    folder: Path
+    manifest: Manifest
+    parity: Parity
+
+
+def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Written:
+    """Exports the graphs, checks them against the model, and writes `bundles/<name>/<version>/`.
+
+    Raises:
+        ParityError: a graph disagrees with the model; nothing is written.
+        OSError: the folder cannot be written.
+    """
+    model = model.eval().cpu()
+    declared = signatures(model.specification, facts.preprocessing)
+    graphs, weights = export_graphs(model, facts.preprocessing, declared)
+    parity = check_parity(model, facts.preprocessing, declared, graphs, weights)
+    latent = latent_section(model, facts)
+    files = {declared[name].graph: data for name, data in graphs.items()}
+    files[WEIGHTS_NAME] = weights
+    files[GOLDEN_NAME] = golden_answers(model, facts.preprocessing, declared)
+    files[README_NAME] = model_card(
+        card=facts.card,
+        name=facts.name,
+        latent=latent,
+        preprocessing=facts.preprocessing,
+        training_data=facts.training_data,
+        notes=facts.notes,
+        remark=facts.remark,
+        metrics=facts.metrics,
+        calibration=facts.calibration,
+    ).encode("utf-8")
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        name=facts.name,
+        version=1,
+        kind="latent",
+        created_time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        producer=Producer(
+            git_commit=_git_commit(), packages={name: importlib.metadata.version(name) for name in _PACKAGES}, timings_s=facts.timings_s
+        ),
+        files=tuple(FileEntry(path=path, sha256="0" * 64, size_bytes=len(data)) for path, data in files.items()),
+        signatures=declared,
+        preprocessing=facts.preprocessing,
+        metrics=facts.metrics,
+        calibration=facts.calibration,
+        training_data=facts.training_data,
+        latent=latent,
+    )
+    folder, written = write_bundle(bundles, manifest, files)
+    return Written(folder, written, parity)
+
+
+def export_graphs(model: InvariantVAE, preprocessing: Preprocessing, declared: dict[str, Signature]) -> tuple[dict[str, bytes], bytes]:
+    """The bytes of every signature's graph, and of the weights they share."""
+    values = [normalised_in(model.specification)]
+    decode = declared["decode"]
+    graphs: dict[str, onnx.ModelProto] = {"decode": to_graph(Decode(model, preprocessing), decode.inputs, decode.outputs)}
+    for kind, module in (("encode", Encode(model, preprocessing)), ("reconstruct", Reconstruct(model, preprocessing))):
+        core = to_graph(module, values, declared[f"{kind}.float32"].outputs)
+        for name, signature in declared.items():
+            if name.startswith(f"{kind}."):
+                graphs[name] = with_front(core, signature.inputs[0], preprocessing)
+    return share_weights(graphs, {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()})
+
+
+def latent_section(model: InvariantVAE, facts: Facts) -> LatentSection:
+    """The manifest's section about the model itself."""
+    specification = model.specification
+    present = specification.invariances
+    return LatentSection(
+        invariances=present,
+        image_height_px=specification.height_px,
+        image_width_px=specification.width_px,
+        channels=specification.channels,
+        channel_names=(facts.quantity,) if facts.quantity and specification.channels == 1 else (),
+        pixel_size_nm=facts.pixel_size_nm,
+        content_size=specification.content_size,
+        latent_names=specification.latent_names,
+        rotation_prior_sd_rad=specification.rotation_prior_sd_rad if "rotation" in present else None,
+        shift_prior_sd=specification.shift_prior_sd if "translation" in present else None,
+        scale_prior_log_sd=specification.scale_prior_log_sd if "scale" in present else None,
+        likelihood=specification.likelihood,
+        novelty_threshold=facts.novelty_threshold,
+        novelty_false_alarm_rate=facts.novelty_false_alarm_rate,
+    )
+
+
+def _git_commit() -> str:
+    # Beside this file, not in the caller's folder: the commit of the code that trained.
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False, timeout=10)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() if found.returncode == 0 else "unknown"

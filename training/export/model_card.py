@@ -1,0 +1,99 @@
+"""The bundle's README.md: what the model is and what it is not, its figures, written from the manifest's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dichroic.bundle import LatentSection, Metric, Preprocessing, TrainingData
+from dichroic.bundle.manifest import Calibration
+from training.latent.figures import FEWEST_FOR_NOMINAL_RATE
+from training.recipe import Card
+
+
+def model_card(
+    *,
+    card: Card,
+    name: str,
+    latent: LatentSection,
+    preprocessing: Preprocessing,
+    training_data: TrainingData,
+    notes: str,
+    remark: str,
+    metrics: Sequence[Metric],
+    calibration: Calibration,
+) -> str:
+    """Markdown. Holds no date, version or timing: those are no part of what a bundle answers.
+
+    `remark`, where there is one, comes before the recipe's own texts: what a reader must know before believing them.
+    """
+    parts = [
+        f"# {card.title}",
+        *([f"**{remark}**"] if remark else []),
+        card.description,
+        "## Use",
+        _use(name, latent, preprocessing),
+        "## Data",
+        "\n".join(
+            [
+                f"- Source: {training_data.source}",
+                f"- Licence of the data: {training_data.licence}",
+                *(f"- SHA-256: `{value}`" for value in training_data.sha256),
+                *([f"- {notes}"] if notes else []),
+            ]
+        ),
+        "## Figures",
+        "Measured on images that no part of the fit saw. A row's last column says on which.",
+        metrics_table(metrics),
+        "## Calibration",
+        _calibration(calibration, latent),
+        "## Limits",
+        card.limits,
+        "## What is published and what is ours",
+        f"Published: {card.published}",
+        f"Our reconstruction or choice: {card.ours}",
+        "## Licence",
+        "Weights, graphs and this card: MIT, as the project. The data's licence stands above.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def metrics_table(metrics: Sequence[Metric]) -> str:
+    """A Markdown table, one row for each figure."""
+    rows = [f"| {metric.name} | {metric.value:.4g} | {_cell(metric.unit)} | {_cell(metric.meaning)} | {_cell(metric.split)} |" for metric in metrics]
+    return "\n".join(["| figure | value | unit | meaning | measured on |", "|---|---|---|---|---|", *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")  # a bare one would begin the next column
+
+
+def _use(name: str, latent: LatentSection, preprocessing: Preprocessing) -> str:
+    size = f"{latent.image_height_px} × {latent.image_width_px} px" + (f" × {latent.channels} channels" if latent.channels > 1 else "")
+    ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in zip(preprocessing.input_low, preprocessing.input_high, strict=True))
+    outside = "clipped" if preprocessing.clip else "taken as they are"
+    integers = "span that range" if preprocessing.integer_images == "full_scale" else f"are values in {preprocessing.unit}"
+    lines = [
+        f"- Model `{name}`; images of {size}; values in {preprocessing.unit}, {ranges}.",
+        f"- Values beyond that range are {outside}; uint8 and uint16 images {integers}.",
+        f"- Invariances: {', '.join(latent.invariances) or 'none'}; {latent.content_size} content latents.",
+        f"- Likelihood of a pixel: {latent.likelihood.replace('_', ' ')}.",
+        "- Pose is the object's: angle counter-clockwise with row 0 at the top, scale above 1 is larger,",
+        "  shifts in pixels down and right of the image's centre.",
+    ]
+    if latent.pixel_size_nm is not None:
+        lines.append(f"- Pixel size of the training images: {latent.pixel_size_nm:.4g} nm.")
+    return "\n".join(lines)
+
+
+def _calibration(calibration: Calibration, latent: LatentSection) -> str:
+    errors = calibration.reconstruction_error
+    if errors is None:
+        return "None."
+    quantiles = ", ".join(f"{quantile.probability:g}: {quantile.value:.3g}" for quantile in errors.quantiles)
+    told = f"Quantiles of the reconstruction error over {errors.count} images ({errors.split}): {quantiles}."
+    if latent.novelty_threshold is None or latent.novelty_false_alarm_rate is None:
+        return told
+    rate = f"{latent.novelty_false_alarm_rate:.3g} of those images are"
+    if errors.count < FEWEST_FOR_NOMINAL_RATE:
+        rate += f", as measured: {errors.count} images are too few to fix a rate of one in a hundred"
+    return f"{told} An image is called novel above {latent.novelty_threshold:.3g}; {rate}."

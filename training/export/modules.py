@@ -1,0 +1,117 @@
+"""The bundle's graphs as torch modules. Input cast and normalisation are `Normalise` here and front.py in the graphs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dichroic.bundle import Preprocessing
+from training.latent.model import InvariantVAE, ObjectPose
+
+DTYPES: dict[str, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
+
+
+def input_range(preprocessing: Preprocessing, dtype: str) -> tuple[Tensor, Tensor]:
+    """The values of this dtype that become 0 and 1: (c,) float32 each, low and span."""
+    low, high = torch.tensor(preprocessing.input_low), torch.tensor(preprocessing.input_high)
+    if dtype != "float32" and preprocessing.integer_images == "full_scale":
+        # 0..max stands for low..high, so that the normalised value is v/max whatever the unit.
+        low, high = torch.zeros_like(low), torch.full_like(high, float(torch.iinfo(DTYPES[dtype]).max))
+    return low, high - low
+
+
+class Normalise(nn.Module):
+    """Images (n, h, w[, c]) of one dtype to (n, h, w, c) float32 in the normalised scale, not clipped: (v − low)/(high − low)."""
+
+    low: Tensor
+    span: Tensor
+
+    def __init__(self, preprocessing: Preprocessing, dtype: str) -> None:
+        super().__init__()
+        low, span = input_range(preprocessing, dtype)
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("span", span, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        values = images.to(torch.float32)
+        return ((values.unsqueeze(-1) if values.ndim == 3 else values) - self.low) / self.span
+
+
+class InUnit(nn.Module):
+    """Normalised (n, h, w, c) to (n, h, w[, c]) in the unit of the training data."""
+
+    low: Tensor
+    span: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        low, span = input_range(preprocessing, "float32")
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("span", span, persistent=False)
+        self.single = len(low) == 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        values = images * self.span + self.low
+        return values.squeeze(-1) if self.single else values
+
+
+class Encode(nn.Module):
+    """Normalised images (n, h, w, c) to pose and content, in the order of specs.encode_outputs."""
+
+    def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.clip = preprocessing.clip
+
+    def forward(self, values: Tensor) -> tuple[Tensor, ...]:
+        """See the class; each output is float32."""
+        mean, sd = self.model.encode(torch.clamp(values, 0.0, 1.0) if self.clip else values)
+        sampling = self.model.split(mean)
+        pose = self.model.object_pose(sampling)
+        specification = self.model.specification
+        outputs: list[Tensor] = []
+        if "rotation" in specification.invariances:
+            outputs += [pose.angle_rad, specification.rotation_prior_sd_rad * sd[:, 0]]
+        if "scale" in specification.invariances:
+            outputs.append(pose.scale)
+        if "translation" in specification.invariances:
+            outputs += [pose.shift_down_px, pose.shift_right_px]
+        if specification.content_size:
+            first = len(specification.pose_names)
+            outputs += [mean[:, first:], sd[:, first:]]
+        return (*outputs, mean, sd)
+
+
+class Decode(nn.Module):
+    """Content and, with a spatial decoder, the object's pose to images (n, h, w[, c]) in the unit of the training data."""
+
+    def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.in_unit = InUnit(preprocessing)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """[content (n, d)] when d > 0, then [angle_rad, scale, shift_down_px, shift_right_px] (n,) each when the decoder is spatial."""
+        if not self.model.spatial:
+            return self.in_unit(self.model.images(self.model.split(inputs[0])))
+        pose = ObjectPose(*inputs[-4:])
+        content = inputs[0] if len(inputs) == 5 else pose.angle_rad[:, None][:, :0]
+        return self.in_unit(self.model.images(self.model.sampling_at(pose, content)))
+
+
+class Reconstruct(nn.Module):
+    """Normalised images (n, h, w, c) to their reconstruction in the data's unit and their error, the image not clipped."""
+
+    def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.in_unit = InUnit(preprocessing)
+        self.clip = preprocessing.clip
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruction (n, h, w[, c]) from the posterior mean; error (n,): mean over pixels and channels of the squared difference."""
+        mean, _ = self.model.encode(torch.clamp(values, 0.0, 1.0) if self.clip else values)
+        drawn = self.model.images(self.model.split(mean))
+        return self.in_unit(drawn), torch.square(values - drawn).mean(dim=(1, 2, 3))

@@ -1,0 +1,99 @@
+"""The graphs say what the torch model says, in every dtype and batch size, and a batch says what its rows say alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dichroic.bundle import Preprocessing, Signature, TensorSpec
+from training.export.modules import Decode, Encode, Normalise, Reconstruct
+from training.export.probes import probe_inputs
+from training.export.sessions import GraphRunner
+from training.latent.model import InvariantVAE
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+BATCH_SIZES = (1, 2, 7, 64)
+# Of an output's range: the promise of served float32 answers.
+TOLERANCE = 1e-5
+_SEED = 20240229
+
+
+class ParityError(Exception):
+    """A graph and the torch model disagree: our fault, never the user's. No bundle is written."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The greatest disagreement found, as a share of the output's range, and where: "<signature>/<output>, <rows> rows"."""
+
+    worst: float
+    where: str
+
+
+@torch.no_grad()
+def torch_answer(model: InvariantVAE, preprocessing: Preprocessing, name: str, signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """What the torch model answers to a signature's inputs, outputs by name."""
+    tensors = [torch.from_numpy(inputs[spec.name]) for spec in signature.inputs]
+    if name == "decode":
+        answers: tuple[torch.Tensor, ...] = (Decode(model, preprocessing)(*tensors),)
+    else:
+        kind, dtype = name.split(".")
+        values = Normalise(preprocessing, dtype)(tensors[0])
+        answers = (Encode if kind == "encode" else Reconstruct)(model, preprocessing)(values)
+    return {spec.name: answer.numpy() for spec, answer in zip(signature.outputs, answers, strict=True)}
+
+
+def check_parity(
+    model: InvariantVAE, preprocessing: Preprocessing, signatures: Mapping[str, Signature], graphs: Mapping[str, bytes], weights: bytes
+) -> Parity:
+    """Compares every signature in every batch size with torch, and the largest batch with its rows alone.
+
+    Raises:
+        ParityError: a difference above TOLERANCE of the output's range, or an answer that is not finite.
+    """
+    found = Parity(0.0, "")
+    for name, signature in signatures.items():
+        runner = GraphRunner(graphs[name], weights, [spec.name for spec in signature.outputs])
+        inputs = probe_inputs(signature, model.specification, preprocessing, max(BATCH_SIZES), _SEED)
+        expected = torch_answer(model, preprocessing, name, signature, inputs)
+        _require_finite(name, expected)
+        alone = [runner.run({key: value[row : row + 1] for key, value in inputs.items()}) for row in range(max(BATCH_SIZES))]
+        for rows in BATCH_SIZES:
+            answers = runner.run({key: value[:rows] for key, value in inputs.items()})
+            for spec in signature.outputs:
+                single = np.concatenate([answer[spec.name] for answer in alone[:rows]])
+                for other in (expected[spec.name][:rows], single):
+                    share = difference(spec, answers[spec.name], other) / output_range(spec, expected[spec.name])
+                    if not math.isfinite(share):  # max() would keep what it had: NaN compares with nothing
+                        raise ParityError(f"Graph and model differ by {share} of the range in {name}/{spec.name}, {rows} rows.")
+                    found = max(found, Parity(share, f"{name}/{spec.name}, {rows} rows"), key=lambda parity: parity.worst)
+    if found.worst > TOLERANCE:
+        raise ParityError(f"Graph and model differ by {found.worst:.2e} of the range in {found.where}; at most {TOLERANCE:g} is allowed.")
+    return found
+
+
+def _require_finite(name: str, answers: Mapping[str, Array]) -> None:
+    for output, values in answers.items():
+        if not np.isfinite(values).all():
+            raise ParityError(f"The model itself answers NaN or infinity in {name}/{output}: no graph can be compared with that.")
+
+
+def difference(spec: TensorSpec, first: Array, second: Array) -> float:
+    """The greatest absolute difference; of angles, the short way round."""
+    apart = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    if spec.name == "angle_rad":
+        apart = np.angle(np.exp(1j * apart))
+    return float(np.max(np.abs(apart), initial=0.0))
+
+
+def output_range(spec: TensorSpec, values: Array) -> float:
+    """The declared range, or where it is open, the range of the values (with 0, which every open range here holds)."""
+    if spec.range_low is not None and spec.range_high is not None:
+        return spec.range_high - spec.range_low
+    return float(max(np.max(values, initial=0.0) - np.min(values, initial=0.0), np.finfo(np.float32).tiny))

@@ -1,0 +1,52 @@
+"""Drawn inputs for parity and golden answers: smooth random pictures and random latents. Never crops of measured data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from dichroic.bundle import Preprocessing, Signature, TensorSpec
+from training.latent.specification import ModelSpecification
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def probe_inputs(signature: Signature, specification: ModelSpecification, preprocessing: Preprocessing, rows: int, seed: int) -> dict[str, Array]:
+    """Inputs (rows, ...) for a signature, by name, in its dtypes; the same seed gives the same values."""
+    generator = np.random.default_rng(seed)
+    return {spec.name: _one(spec, specification, preprocessing, rows, generator) for spec in signature.inputs}
+
+
+def _one(spec: TensorSpec, specification: ModelSpecification, preprocessing: Preprocessing, rows: int, generator: np.random.Generator) -> Array:
+    shape = (rows, *spec.row_shape)
+    if spec.name == "images":
+        return _pictures(spec, specification, preprocessing, rows, generator)
+    limits = {
+        "angle_rad": (-math.pi, math.pi),
+        "scale": (0.8, 1.25),
+        "shift_down_px": (-0.1 * specification.height_px, 0.1 * specification.height_px),
+        "shift_right_px": (-0.1 * specification.width_px, 0.1 * specification.width_px),
+    }
+    if spec.name in limits:
+        return generator.uniform(*limits[spec.name], shape).astype(np.float32)
+    return generator.standard_normal(shape).astype(np.float32)
+
+
+def _pictures(spec: TensorSpec, specification: ModelSpecification, preprocessing: Preprocessing, rows: int, generator: np.random.Generator) -> Array:
+    shape = (rows, specification.height_px, specification.width_px, specification.channels)
+    smooth = gaussian_filter(generator.standard_normal(shape), sigma=(0, specification.height_px / 8, specification.width_px / 8, 0))
+    low, high = smooth.min(axis=(1, 2), keepdims=True), smooth.max(axis=(1, 2), keepdims=True)
+    unit = (smooth - low) / (high - low)  # each picture fills [0, 1]
+    if spec.dtype == "float32":
+        first, last = np.asarray(preprocessing.input_low), np.asarray(preprocessing.input_high)
+        pictures = (first + unit * (last - first)).astype(np.float32)
+    elif preprocessing.integer_images == "value":
+        greatest = float(np.iinfo(spec.dtype).max)
+        first, last = np.clip(preprocessing.input_low, 0, greatest), np.clip(preprocessing.input_high, 0, greatest)
+        pictures = np.round(first + unit * (last - first)).astype(spec.dtype)
+    else:
+        pictures = np.round(unit * np.iinfo(spec.dtype).max).astype(spec.dtype)
+    return pictures.reshape(rows, *spec.row_shape)

@@ -1,0 +1,70 @@
+"""Decoders: a picture as a function of coordinates and content (spatial), or of content alone (plain)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.latent.specification import ModelSpecification
+
+# Of the first weights on the coordinates: edges a third of a grid unit wide, their positions over the whole picture.
+_COORDINATE_SPREAD = 3.0
+
+
+class SpatialDecoder(nn.Module):
+    """One value per channel at each coordinate: h0 = tanh(W_x x' + b + W_z z), then dense layers with tanh, then a linear output."""
+
+    def __init__(self, specification: ModelSpecification) -> None:
+        super().__init__()
+        first, *rest = specification.decoder_widths
+        self.of_coordinates = nn.Linear(2, first)
+        # [ours] torch's own first weights are a quarter of this and draw nothing finer than the whole picture for many epochs.
+        nn.init.uniform_(self.of_coordinates.weight, -_COORDINATE_SPREAD, _COORDINATE_SPREAD)
+        nn.init.uniform_(self.of_coordinates.bias, -_COORDINATE_SPREAD, _COORDINATE_SPREAD)
+        self.of_content = nn.Linear(specification.content_size, first, bias=False) if specification.content_size else None
+        self.hidden = nn.ModuleList()
+        size = first
+        for out_size in rest:
+            self.hidden.append(nn.Linear(size, out_size))
+            size = out_size
+        self.output = nn.Linear(size, specification.channels)
+
+    def forward(self, coordinates: Tensor, content: Tensor) -> Tensor:
+        """The likelihood's parameter at each coordinate.
+
+        Args:
+            coordinates: (n, N, 2) x', already moved by the pose.
+            content: (n, d) z; d may be 0.
+
+        Returns:
+            (n, N, c).
+        """
+        features = self.of_coordinates(coordinates)
+        if self.of_content is not None:
+            features = features + self.of_content(content)[:, None, :]
+        features = torch.tanh(features)
+        for layer in self.hidden:
+            features = torch.tanh(layer(features))
+        return self.output(features)
+
+
+class PlainDecoder(nn.Module):
+    """The decoder of a model without any invariance: a multi-layer perceptron from content to all pixels at once."""
+
+    def __init__(self, specification: ModelSpecification) -> None:
+        super().__init__()
+        self.channels = specification.channels
+        self.pixels = specification.pixels
+        self.hidden = nn.ModuleList()
+        size = specification.content_size
+        for out_size in specification.decoder_widths:
+            self.hidden.append(nn.Linear(size, out_size))
+            size = out_size
+        self.output = nn.Linear(size, self.pixels * self.channels)
+
+    def forward(self, content: Tensor) -> Tensor:
+        """The likelihood's parameter of every pixel: content (n, d) → (n, N, c)."""
+        features = content
+        for layer in self.hidden:
+            features = torch.tanh(layer(features))
+        return self.output(features).reshape(-1, self.pixels, self.channels)

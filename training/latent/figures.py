@@ -1,0 +1,126 @@
+"""The figures of a fit, measured on data it never saw, as the manifest's metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dichroic.bundle import Metric
+from dichroic.bundle.manifest import Calibration, ErrorCalibration, Quantile
+from training.data.cards import SUITS
+from training.errors import InputError
+from training.latent.evaluate import HeldOut, encode_images, held_out_bound
+from training.latent.model import InvariantVAE
+from training.latent.pose_metrics import ClassFigures, pose_figures
+from training.latent.prepare import EvaluationSet, Prepared, normalised
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_PROBABILITIES = (0.5, 0.9, 0.95, 0.99)
+# The novelty threshold's quantile; its complement is the share of known images called novel.
+NOVELTY_QUANTILE = 0.99
+NOVELTY_FALSE_ALARM_RATE = 0.01
+# With fewer held-out images the quantile lies between the two greatest errors, and the share above it is not the nominal one.
+FEWEST_FOR_NOMINAL_RATE = 100
+
+_CLASS_FIGURES: tuple[tuple[str, str, Callable[[list[float]], float], str], ...] = (
+    (
+        "angle_correlation",
+        "1",
+        min,
+        "Fisher-Lee circular correlation of reported and true angle (both times the object's symmetry order), least over the classes",
+    ),
+    ("angle_error_deg", "deg", max, "median absolute angle error after one offset for each class, modulo the symmetry, greatest over the classes"),
+    ("angle_concentration", "1", min, "concentration of reported minus true angle, least over the classes (a constant answer has 0.83 at ±60°)"),
+    ("shift_r2", "1", min, "R² of reported shifts after subtracting each class's constant centre in the object's frame, least over the classes"),
+    ("scale_r2", "1", min, "R² of reported log scale after one constant factor for each class, least over the classes"),
+)
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """`threshold` of the reconstruction error above which an image is called novel, and the share of known images that exceed it."""
+
+    threshold: float
+    false_alarm_rate: float
+
+
+def novelty(errors: Array) -> Novelty:
+    """The threshold from held-out reconstruction errors (n,); of fewer than 100 the rate is the share measured, kept inside (0, 1)."""
+    values = errors.astype(np.float64)
+    threshold = float(np.quantile(values, NOVELTY_QUANTILE))
+    if len(values) >= FEWEST_FOR_NOMINAL_RATE:
+        return Novelty(threshold, NOVELTY_FALSE_ALARM_RATE)
+    return Novelty(threshold, max(float(np.mean(values > threshold)), 1 / (len(values) + 1)))
+
+
+def measure(model: InvariantVAE, prepared: Prepared, seed: int) -> tuple[tuple[Metric, ...], Calibration, Novelty]:
+    """All figures, the calibration of the reconstruction error on the held-out images, and what counts as novel.
+
+    Raises:
+        InputError: TRAINING_DIVERGED: a figure is not a finite number.
+    """
+    held_out = _bound(model, prepared, prepared.held_out, seed)
+    found_novelty = novelty(held_out.error)
+    metrics = _common(held_out, prepared.held_out.name) + _pose(model, prepared)
+    for other in prepared.others:
+        found = _bound(model, prepared, other, seed)
+        metrics += _common(found, other.name)
+        share = float(np.mean(found.error > found_novelty.threshold))
+        metrics.append(Metric(name="novel_share", value=share, unit="1", split=other.name, meaning="share of images above the novelty threshold"))
+    quantiles = tuple(Quantile(probability=p, value=float(np.quantile(held_out.error.astype(np.float64), p))) for p in _PROBABILITIES)
+    calibration = Calibration(reconstruction_error=ErrorCalibration(count=len(held_out.error), split=prepared.held_out.name, quantiles=quantiles))
+    return tuple(metrics), calibration, found_novelty
+
+
+def _bound(model: InvariantVAE, prepared: Prepared, images: EvaluationSet, seed: int) -> HeldOut:
+    clipped = normalised(images.images, prepared.preprocessing)
+    found = held_out_bound(model, clipped, seed=seed, unclipped=normalised(images.images, prepared.preprocessing, clip=False))
+    if not (np.isfinite(found.total).all() and np.isfinite(found.error).all()):
+        raise InputError(
+            "TRAINING_DIVERGED",
+            f"The model's bound or reconstruction error is not finite on {images.name}; lower training.learning_rate in the recipe and run again.",
+        )
+    return found
+
+
+def _common(found: HeldOut, split: str) -> list[Metric]:
+    metrics = [
+        Metric(name="negative_elbo", value=float(found.total.mean()), unit="nats/image", split=split, meaning="mean -ELBO, β = 1, four draws"),
+        Metric(
+            name="reconstruction_mse",
+            value=float(found.error.mean()),
+            unit="1",
+            split=split,
+            meaning="mean squared difference of image and reconstruction, input range scaled to [0, 1], not clipped",
+        ),
+    ]
+    if found.excess is not None:
+        meaning = "-log p(image | posterior mean) above the entropy of its grey values, which no model can undercut"
+        metrics.append(Metric(name="excess_reconstruction", value=float(found.excess.mean()), unit="nats/image", split=split, meaning=meaning))
+    return metrics
+
+
+def _pose(model: InvariantVAE, prepared: Prepared) -> list[Metric]:
+    truth, split = prepared.held_out.truth, prepared.held_out.name
+    if truth is None or not model.spatial:
+        return []
+    classes = pose_figures(encode_images(model, normalised(prepared.held_out.images, prepared.preprocessing)), truth)
+    metrics = []
+    for name, unit, worst, meaning in _CLASS_FIGURES:
+        values = _values(classes, name)
+        if values:
+            metrics.append(Metric(name=f"{name}_worst", value=worst(list(values.values())), unit=unit, split=split, meaning=meaning))
+            metrics += [
+                Metric(name=f"{name}_{suit}", value=value, unit=unit, split=split, meaning=f"the same, {suit} alone")
+                for suit, value in values.items()
+            ]
+    return metrics
+
+
+def _values(classes: tuple[ClassFigures, ...], name: str) -> dict[str, float]:
+    found = {SUITS[figures.label]: getattr(figures, name) for figures in classes}
+    return {suit: float(value) for suit, value in found.items() if value is not None}

@@ -1,0 +1,207 @@
+"""A latent recipe, from data to bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dichroic.bundle import TrainingData
+from dichroic.bundle.manifest import canonical_json
+from training.data.readers import read_data
+from training.errors import InputError
+from training.export.latent_bundle import Facts, Written, write_latent_bundle
+from training.latent.checkpoint import CheckpointStore
+from training.latent.figures import measure
+from training.latent.optimise import Fit
+from training.latent.prepare import Prepared, normalised, prepare_cards, prepare_files
+from training.latent.specification import INVARIANCES, ModelSpecification
+from training.recipe import FileData, Recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for.
+
+    Attributes:
+        recipe: with the command line's seed already in it.
+        data: files given; empty: those the recipe names.
+        channel: quantity given; None: the recipe's.
+        out: the folder of bundles.
+        device: "auto", "cpu" or "cuda".
+        resume: go on from the last checkpoint.
+        licence: of the data; None: the recipe's, where the data are those the recipe names.
+    """
+
+    recipe: Recipe
+    data: tuple[Path, ...]
+    channel: str | None
+    out: Path
+    device: str
+    resume: bool
+    licence: str | None = None
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a fit. `folder`: of its checkpoint, the last finished epoch's, if there is one yet."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
+
+
+def fit_latent(request: Request) -> Written:
+    """Trains, measures, exports, checks and writes.
+
+    Raises:
+        InputError: anything the user can change.
+        Interrupted: by Ctrl-C; it says where the checkpoint lies.
+    """
+    recipe = request.recipe
+    _check_writable(request.out / recipe.name)
+    device = choose_device(request.device)
+    torch.set_num_threads(recipe.training.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    began = time.monotonic()
+    prepared = prepare(request)
+    fingerprint = _fingerprint(recipe, prepared)
+    # Beside the bundles, under a name no server lists, and another one for each recipe, seed and data: no fit overwrites another's.
+    store = CheckpointStore(request.out / ".checkpoints" / f"{recipe.name}-{fingerprint[:12]}", fingerprint)
+    try:
+        written = _fit_and_write(request, prepared, store, device, time.monotonic() - began)
+    except KeyboardInterrupt as error:
+        raise Interrupted(store.folder) from error
+    store.clear()
+    return written
+
+
+def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore, device: torch.device, data_s: float) -> Written:
+    recipe = request.recipe
+    images, validation = (normalised(part, prepared.preprocessing) for part in (prepared.train, prepared.validation))
+    began = time.monotonic()
+    fit = Fit(specify(recipe, prepared), recipe.training, images, validation, seed=recipe.seed, store=store, device=device)
+    fitted = fit.run(resume=request.resume)
+    trained = time.monotonic()
+    metrics, calibration, novelty = measure(fitted.model, prepared, recipe.seed)
+    facts = Facts(
+        name=recipe.name,
+        card=recipe.card,
+        preprocessing=prepared.preprocessing,
+        training_data=TrainingData(source=prepared.source, licence=prepared.licence, sha256=prepared.sha256),
+        notes=prepared.notes,
+        remark=prepared.remark,
+        quantity=prepared.quantity,
+        pixel_size_nm=prepared.pixel_size_nm,
+        metrics=metrics,
+        calibration=calibration,
+        novelty_threshold=novelty.threshold,
+        novelty_false_alarm_rate=novelty.false_alarm_rate,
+        timings_s={"data": data_s, "fit": trained - began, "measure": time.monotonic() - trained},
+    )
+    try:
+        return write_latent_bundle(request.out, fitted.model, facts)
+    except OSError as error:
+        raise InputError(
+            "CANNOT_WRITE", f"The bundle cannot be written to {request.out} ({error.strerror}); mend that and run again with --resume."
+        ) from error
+
+
+def prepare(request: Request) -> Prepared:
+    """The data of a request.
+
+    Raises:
+        InputError: DATA_NOT_USED, DATA_REQUIRED, DATA_NOT_FOUND, and those of reading and preparing.
+    """
+    recipe, data = request.recipe, request.recipe.data
+    if not isinstance(data, FileData):
+        if request.data or request.channel or request.licence:
+            raise InputError("DATA_NOT_USED", f"Recipe {recipe.name!r} draws its own data; leave out --data, --channel and --licence.")
+        return prepare_cards(recipe, data)
+    paths = request.data or _named_files(data)
+    channel = request.channel or data.channel
+    sets = [(path.name in data.evaluate_only, read_data(path, channel)) for path in paths]
+    for _, made in sets:
+        for note in made.notes:
+            print(f"note: {made.source}: {note}", file=sys.stderr)
+    # A recipe that names no file was written for whatever it is given.
+    named = {*data.files, *data.evaluate_only}
+    return prepare_files(
+        recipe,
+        data,
+        [made for kept, made in sets if not kept],
+        [made for kept, made in sets if kept],
+        others_data=bool(data.files) and any(path.name not in named for path in paths),
+        licence=request.licence,
+    )
+
+
+def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
+    """The model's specification: the recipe's networks for the data's images."""
+    _, height, width, channels = prepared.held_out.images.shape  # training patches may be cut wider, to be turned
+    model = recipe.model
+    return ModelSpecification(
+        height_px=height,
+        width_px=width,
+        channels=channels,
+        invariances=tuple(name for name in INVARIANCES if name in model.invariances),
+        content_size=model.content_size,
+        rotation_prior_sd_rad=model.rotation_prior_sd_rad,
+        shift_prior_sd=model.shift_prior_sd,
+        scale_prior_log_sd=model.scale_prior_log_sd,
+        likelihood=model.likelihood,
+        noise_sd=None if model.noise_sd == "learned" else model.noise_sd,
+        encoder_channels=model.encoder_channels if model.encoder == "convolutional" else (),
+        encoder_widths=model.encoder_widths,
+        decoder_widths=model.decoder_widths,
+        angle_symmetry=model.angle_symmetry,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        InputError: NO_CUDA: CUDA was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("NO_CUDA", "--device cuda was asked for, but torch finds no CUDA device; use --device auto or cpu.")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _check_writable(home: Path) -> None:
+    # Before hours of training, not after. Nothing is made yet: a bad recipe leaves no empty folder.
+    place = next(folder for folder in (home, *home.absolute().parents) if os.path.lexists(folder))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(
+            "CANNOT_WRITE", f"The bundle cannot be written to {home}: {place} is no folder, or is not yours to write; give another --out."
+        )
+
+
+def _named_files(data: FileData) -> tuple[Path, ...]:
+    names = (*data.files, *data.evaluate_only)
+    folder = os.environ.get("DICHROIC_DATA")
+    if not data.files or not folder:
+        hint = f"or set DICHROIC_DATA to the folder that holds {', '.join(names)}" if data.files else "for instance --data scan.h5"
+        raise InputError("DATA_REQUIRED", f"No data: give --data FILE, {hint}.")
+    return tuple(_find(Path(folder), name) for name in names)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for place in (folder / name, *sorted(folder.glob(f"*/{name}"))):
+        if place.exists():
+            return place
+    raise InputError("DATA_NOT_FOUND", f"There is no {name} in {folder} (DICHROIC_DATA) or its sub-folders; give --data FILE.")
+
+
+def _fingerprint(recipe: Recipe, prepared: Prepared) -> str:
+    facts = {"recipe": recipe.model_dump(mode="json"), "data": prepared.sha256, "quantity": prepared.quantity, "torch": torch.__version__}
+    return hashlib.sha256(canonical_json(facts).encode("utf-8")).hexdigest()

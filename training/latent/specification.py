@@ -1,0 +1,80 @@
+"""What a model of the invariant VAE family is made of: everything needed to build it again, beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Invariance = Literal["rotation", "translation", "scale"]
+Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
+INVARIANCES: tuple[Invariance, ...] = ("rotation", "translation", "scale")
+
+
+@dataclass(frozen=True)
+class ModelSpecification:
+    """One model of the family {vae, rvae, tvae, svae, ... , rtsvae}.
+
+    Attributes:
+        height_px: image rows.
+        width_px: image columns.
+        channels: values per pixel.
+        invariances: any subset of rotation, translation, scale; each adds its latents in that order.
+        content_size: d, number of content latents, >= 0.
+        rotation_prior_sd_rad: p_r, φ = p_r·z.
+        shift_prior_sd: p_t in grid units (half an image is 1), dx = p_t·z.
+        scale_prior_log_sd: p_s, scale = exp(p_s·z).
+        likelihood: of a pixel given the latents.
+        noise_sd: of the Gaussian likelihood, in the normalised scale; None: learned, one value for all pixels.
+        encoder_channels: output channels of the stride-2 3 × 3 convolutions; empty for a multi-layer perceptron on the flattened image.
+        encoder_widths: widths of the dense layers that follow.
+        decoder_widths: widths of the decoder's hidden layers; the first is the width of h0.
+        angle_symmetry: [ours] m >= 1: the encoder gives φ as a point on the circle, φ = atan2(a, b)/m, without a jump for an object that looks
+            the same after a turn by 2π/m; 0: as a number, as published.
+    """
+
+    height_px: int
+    width_px: int
+    channels: int = 1
+    invariances: tuple[Invariance, ...] = ()
+    content_size: int = 2
+    rotation_prior_sd_rad: float = 1.0
+    shift_prior_sd: float = 0.1
+    scale_prior_log_sd: float = 0.1
+    likelihood: Likelihood = "bernoulli"
+    noise_sd: float | None = None
+    encoder_channels: tuple[int, ...] = ()
+    encoder_widths: tuple[int, ...] = (128, 128)
+    decoder_widths: tuple[int, ...] = (128, 128, 128)
+    angle_symmetry: int = 0
+
+    @property
+    def pixels(self) -> int:
+        """N = H·W."""
+        return self.height_px * self.width_px
+
+    @property
+    def longer_side_px(self) -> int:
+        """The side that spans [−1, 1]."""
+        return max(self.height_px, self.width_px)
+
+    @property
+    def pose_names(self) -> tuple[str, ...]:
+        """Raw pose latents in order [φ | dx, dy | s]."""
+        names: list[str] = []
+        if "rotation" in self.invariances:
+            names.append("rotation")
+        if "translation" in self.invariances:
+            names += ["shift_1", "shift_2"]
+        if "scale" in self.invariances:
+            names.append("scale")
+        return tuple(names)
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """All raw latents in order [φ | dx, dy | s | z]."""
+        return self.pose_names + tuple(f"content_{index + 1}" for index in range(self.content_size))
+
+    @property
+    def latent_size(self) -> int:
+        """L."""
+        return len(self.latent_names)

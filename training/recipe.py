@@ -1,0 +1,241 @@
+"""What a recipe file (TOML) may say. Unknown keys are errors: a key that is silently ignored is a model nobody asked for."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from training.errors import InputError
+
+Invariance = Literal["rotation", "translation", "scale"]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Width = Annotated[int, Field(ge=1, le=4096)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Section(BaseModel):
+    """Frozen, closed, and strict: "7", true or NaN where a number belongs is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Normalisation(Section):
+    """How pixel values become the encoder's [0, 1]: given ends (one for each channel) or percentiles of the training images."""
+
+    low_percentile: Percent = 0.5
+    high_percentile: Percent = 99.5
+    input_low: tuple[float, ...] | None = None
+    input_high: tuple[float, ...] | None = None
+    integer_images: Literal["full_scale", "value"] = "full_scale"
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if (self.input_low is None) != (self.input_high is None):
+            raise ValueError("input_low and input_high are given together or not at all")
+        if self.low_percentile >= self.high_percentile:
+            raise ValueError("low_percentile lies below high_percentile")
+        return self
+
+
+class FileData(Section):
+    """Images from files: whole, or cut into patches when `window_px` is given.
+
+    `files` are names looked up in the folder DICHROIC_DATA (and its sub-folders one level down) when the command line gives no --data.
+    Files named in `evaluate_only` are never trained on, wherever they come from.
+    """
+
+    source: Literal["files"]
+    files: tuple[Text, ...] = ()
+    evaluate_only: tuple[Text, ...] = ()
+    channel: str | None = None
+    window_px: Annotated[int, Field(ge=8, le=1024)] | None = None
+    stride_px: Annotated[int, Field(ge=1, le=1024)] = 4
+    held_out_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    licence: Text
+    citation: str = ""
+    notes: str = ""
+
+
+class CardsData(Section):
+    """The drawn cards benchmark: four suits in known poses."""
+
+    source: Literal["cards"]
+    train_per_suit: Annotated[int, Field(ge=10)] = 1000
+    validation_per_suit: Annotated[int, Field(ge=10)] = 100
+    test_per_suit: Annotated[int, Field(ge=10)] = 250
+    angle_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
+    shear_deg: Annotated[float, Field(ge=0, lt=60)] = 1.0
+    shift: Annotated[float, Field(ge=0, le=0.3)] = 0.1
+    scale: tuple[float, float] = (1.0, 1.0)
+    side_px: Annotated[int, Field(ge=16, le=256)] = 48
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Model(Section):
+    """The network; the fields are explained in training/latent/specification.py."""
+
+    invariances: tuple[Invariance, ...] = ()
+    content_size: Annotated[int, Field(ge=0, le=256)] = 2
+    rotation_prior_sd_rad: Positive = 1.0
+    shift_prior_sd: Positive = 0.1
+    scale_prior_log_sd: Positive = 0.1
+    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = "bernoulli"
+    noise_sd: Positive | Literal["learned"] = "learned"
+    encoder: Literal["mlp", "convolutional"] = "convolutional"
+    encoder_channels: Annotated[tuple[Width, ...], Field(min_length=1)] = (16, 32, 32)
+    encoder_widths: tuple[Width, ...] = (128, 128)
+    decoder_widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (128, 128, 128)
+    angle_symmetry: Annotated[int, Field(ge=0, le=12)] = 0
+
+    @model_validator(mode="after")
+    def _has_latents(self) -> Self:
+        if not self.invariances and not self.content_size:
+            raise ValueError("a model needs content_size >= 1 or an invariance: it has no latent otherwise")
+        if len(set(self.invariances)) != len(self.invariances):
+            raise ValueError("an invariance is listed twice")
+        if self.angle_symmetry and "rotation" not in self.invariances:
+            raise ValueError("angle_symmetry is of the angle, which only a model with the invariance 'rotation' has")
+        return self
+
+
+class Equivariance(Section):
+    """[ours] The encoder is first taught, without decoder or labels, what turning and moving an image does to its pose; see equivariance.py."""
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Positive = 2e-3
+    angle_deg: Annotated[float, Field(ge=0, le=180)] = 45.0
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    scale: Annotated[float, Field(ge=1, le=2)] = 1.0
+    weight: NonNegative = 0.0
+    weight_until: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+
+class Orientation(Section):
+    """[ours] The angle is taught the direction of stripes, without labels; see orientation.py. `weight` 0: not taught.
+
+    The first `epochs` teach nothing else; the weight stays on through the fit.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    learning_rate: Positive = 2e-3
+    weight: NonNegative = 0.0
+
+
+class Training(Section):
+    """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start."""
+
+    epochs: Annotated[int, Field(ge=1)] = 50
+    batch_size: Annotated[int, Field(ge=1)] = 100
+    learning_rate: Positive = 1e-3
+    learning_rate_end: Positive = 1e-4
+    pixels_per_step: Annotated[int, Field(ge=0)] = 0
+    beta: NonNegative = 1.0
+    content_beta_start: NonNegative | None = None
+    content_beta_until: Annotated[float, Field(gt=0, le=1)] = 0.5
+    restarts: Annotated[int, Field(ge=1, le=20)] = 1
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    equivariance: Equivariance = Equivariance()
+    orientation: Orientation = Orientation()
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Self:
+        if self.orientation.weight and (self.equivariance.epochs or self.equivariance.weight):
+            raise ValueError("the angle is taught by [training.equivariance] or by [training.orientation], not by both")
+        return self
+
+
+class Card(Section):
+    """Text of the model card that no figure can say."""
+
+    title: Text
+    description: Text
+    limits: Text
+    published: Text
+    ours: Text
+
+
+class Recipe(Section):
+    """One model, from data to bundle."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    kind: Literal["latent"]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: Annotated[FileData | CardsData, Field(discriminator="source")]
+    normalisation: Normalisation = Normalisation()
+    model: Model = Model()
+    training: Training = Training()
+    card: Card
+
+    @model_validator(mode="after")
+    def _direction_is_taught_to_an_angle(self) -> Self:
+        if self.training.orientation.weight and self.model.angle_symmetry != 2:  # noqa: PLR2004 (half a turn)
+            raise ValueError("[training.orientation] teaches a direction, which is the same after half a turn: set model.angle_symmetry = 2")
+        if self.training.orientation.weight and not (isinstance(self.data, FileData) and self.data.window_px):
+            raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px")
+        return self
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Reads and checks a recipe file.
+
+    Raises:
+        InputError: RECIPE_NOT_FOUND, RECIPE_NOT_TOML, RECIPE_UNKNOWN_KEY (names the key, where, and the nearest right one), RECIPE_INVALID.
+    """
+    try:
+        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            "RECIPE_NOT_FOUND", f"Recipe {path} cannot be read ({error.strerror}); the recipes of this project are in recipes/."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError("RECIPE_NOT_TOML", f"{path} is not TOML: {error}.") from error
+    try:
+        # By way of JSON, where a list may become a tuple though types are strict; a date becomes a text and is refused as one.
+        return Recipe.model_validate_json(json.dumps(facts, default=str))
+    except ValidationError as error:
+        raise _explained(path, error) from error
+
+
+def _explained(path: Path, error: ValidationError) -> InputError:
+    details = error.errors()
+    unknown = next((detail for detail in details if detail["type"] == "extra_forbidden"), None)
+    if unknown is None:
+        lines = "; ".join(f"{_place(detail['loc'])}: {detail['msg']}" for detail in details[:5])
+        return InputError("RECIPE_INVALID", f"{path} cannot be used: {lines}.")
+    *parents, key = unknown["loc"]
+    known = sorted(_keys_at(Recipe, [part for part in parents if isinstance(part, str)]))
+    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    advice = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
+    section = f"[{_place(tuple(parents))}]" if parents else "the top level"
+    return InputError("RECIPE_UNKNOWN_KEY", f"{path}: unknown key {key!r} in {section}; {advice}")
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    # A discriminated union puts its tag into the location, which the file does not have.
+    parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in ("files", "cards"))]
+    return ".".join(parts) or "the top level"
+
+
+def _keys_at(section: type[BaseModel], path: list[str]) -> list[str]:
+    if not path:
+        return list(section.model_fields)
+    head, *rest = path
+    kinds = _models_in(section.model_fields[head].annotation) if head in section.model_fields else []
+    if len(kinds) > 1 and rest:
+        tag, *rest = rest
+        kinds = [kind for kind in kinds if tag in typing.get_args(kind.model_fields["source"].annotation)]
+    return [key for kind in kinds for key in _keys_at(kind, rest)]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]
