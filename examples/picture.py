@@ -37,8 +37,10 @@ def draw(path: Path, image: NDArray, scan: DataSet, answers: Answers, *, angles_
     if encoding.angle_rad is not None:
         degrees = np.degrees(encoding.angle_rad)
         _map(axes[1], degrees, answers, extent=extent, colours=CYCLIC, label="counter-clockwise [°]", title="angle", limits=(-180, 180))
-    content = encoding.content[:, 0] if encoding.content.shape[1] else encoding.latent_mean[:, 0]
-    _map(axes[2], content, answers, extent=extent, colours=SEQUENTIAL, label="content 1 [1]", title="content")
+    if encoding.content.shape[1]:
+        which = smoothest(encoding.content, answers)
+        label = f"content {which + 1} [1]"
+        _map(axes[2], encoding.content[:, which], answers, extent=extent, colours=SEQUENTIAL, label=label, title="content, the smoothest")
     errors = answers.reconstruction.error
     _map(axes[3], errors, answers, extent=extent, colours=ERRORS, label="mean squared, range = 1", title="reconstruction error")
     for axis in axes:
@@ -90,6 +92,14 @@ def _map(
     axis.set_ylim(extent[2], extent[3])
     axis.set_facecolor("0.9")
     _bar(axis, picture, label, title)
+
+
+def smoothest(content: NDArray, answers: Answers) -> int:
+    """The content latent that differs least between neighbouring patches, in units of its own spread: what varies slowly over the scan."""
+    maps = [on_grid(content[:, index], answers)[0] for index in range(content.shape[1])]
+    steps = [np.mean(np.square(np.diff(values, axis=0))) + np.mean(np.square(np.diff(values, axis=1))) for values in maps]
+    spread = [max(float(np.var(values)), 1e-12) for values in maps]
+    return int(np.argmin(np.array(steps) / np.array(spread)))
 
 
 def on_grid(values: NDArray, answers: Answers) -> tuple[NDArray, tuple[float, float, float, float]]:
