@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ROWS = 4
 # Of an output's range. Ten times the parity bound: another processor or a GPU adds in another order.
 TOLERANCE = 1e-4
-# Angles this close to the jump at ±pi could replay on its other side.
+# Angles this close to the jump at ±pi (for a symmetry of order m at ±pi/m) could replay on its other side.
 _CLEAR_OF_JUMP_RAD = 3.0
 _TRIES = 100
 _SEED = 7
@@ -41,6 +41,6 @@ def _clear_of_jump(model: InvariantVAE, preprocessing: Preprocessing, name: str,
     inputs = probe_inputs(signature, model.specification, preprocessing, _TRIES if has_angle else ROWS, _SEED)
     if has_angle:
         angles = torch_answer(model, preprocessing, name, signature, inputs)["angle_rad"]
-        rows = np.argsort(np.abs(angles) > _CLEAR_OF_JUMP_RAD, kind="stable")[:ROWS]
+        rows = np.argsort(np.abs(angles) > _CLEAR_OF_JUMP_RAD / max(1, model.specification.angle_symmetry), kind="stable")[:ROWS]
         inputs = {tensor: np.ascontiguousarray(values[rows]) for tensor, values in inputs.items()}
     return inputs, torch_answer(model, preprocessing, name, signature, inputs)

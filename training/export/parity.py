@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 BATCH_SIZES = (1, 2, 7, 64)
 # Of an output's range: the promise of served float32 answers.
 TOLERANCE = 1e-5
+# A sharp decoder multiplies the last digit of its latents: where the model's own float32 arithmetic is further than that from its float64
+# arithmetic, a graph may be as far off as this times as much. A batch and its rows alone always keep the promise.
+_OF_ROUNDING = 3.0
 _SEED = 20240229
 
 
@@ -38,14 +41,15 @@ class Parity:
 
 @torch.no_grad()
 def torch_answer(model: InvariantVAE, preprocessing: Preprocessing, name: str, signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """What the torch model answers to a signature's inputs, outputs by name."""
+    """What the torch model answers to a signature's inputs, outputs by name, computed in the model's own precision."""
     tensors = [torch.from_numpy(inputs[spec.name]) for spec in signature.inputs]
+    precision = model.grid.dtype
     if name == "decode":
-        answers: tuple[torch.Tensor, ...] = (Decode(model, preprocessing)(*tensors),)
+        answers: tuple[torch.Tensor, ...] = (Decode(model, preprocessing).to(precision)(*(tensor.to(precision) for tensor in tensors)),)
     else:
         kind, dtype = name.split(".")
-        values = Normalise(preprocessing, dtype)(tensors[0])
-        answers = (Encode if kind == "encode" else Reconstruct)(model, preprocessing)(values)
+        values = Normalise(preprocessing, dtype)(tensors[0]).to(precision)
+        answers = (Encode if kind == "encode" else Reconstruct)(model, preprocessing).to(precision)(values)
     return {spec.name: answer.numpy() for spec, answer in zip(signature.outputs, answers, strict=True)}
 
 
@@ -55,26 +59,30 @@ def check_parity(
     """Compares every signature in every batch size with torch, and the largest batch with its rows alone.
 
     Raises:
-        ParityError: a difference above TOLERANCE of the output's range, or an answer that is not finite.
+        ParityError: a difference above TOLERANCE of the output's range (and above three times the model's own rounding), or an answer that is
+            not finite.
     """
     found = Parity(0.0, "")
+    exact_model = copy.deepcopy(model).double()
     for name, signature in signatures.items():
         runner = GraphRunner(graphs[name], weights, [spec.name for spec in signature.outputs])
         inputs = probe_inputs(signature, model.specification, preprocessing, max(BATCH_SIZES), _SEED)
         expected = torch_answer(model, preprocessing, name, signature, inputs)
         _require_finite(name, expected)
+        exact = torch_answer(exact_model, preprocessing, name, signature, inputs)
         alone = [runner.run({key: value[row : row + 1] for key, value in inputs.items()}) for row in range(max(BATCH_SIZES))]
         for rows in BATCH_SIZES:
             answers = runner.run({key: value[:rows] for key, value in inputs.items()})
             for spec in signature.outputs:
+                whole = output_range(spec, expected[spec.name])
+                rounding = difference(spec, expected[spec.name], exact[spec.name]) / whole
                 single = np.concatenate([answer[spec.name] for answer in alone[:rows]])
-                for other in (expected[spec.name][:rows], single):
-                    share = difference(spec, answers[spec.name], other) / output_range(spec, expected[spec.name])
-                    if not math.isfinite(share):  # max() would keep what it had: NaN compares with nothing
-                        raise ParityError(f"Graph and model differ by {share} of the range in {name}/{spec.name}, {rows} rows.")
-                    found = max(found, Parity(share, f"{name}/{spec.name}, {rows} rows"), key=lambda parity: parity.worst)
-    if found.worst > TOLERANCE:
-        raise ParityError(f"Graph and model differ by {found.worst:.2e} of the range in {found.where}; at most {TOLERANCE:g} is allowed.")
+                for other, limit in ((expected[spec.name][:rows], max(TOLERANCE, _OF_ROUNDING * rounding)), (single, TOLERANCE)):
+                    share = difference(spec, answers[spec.name], other) / whole
+                    where = f"{name}/{spec.name}, {rows} rows"
+                    if not share <= limit:  # NaN included
+                        raise ParityError(f"Graph and model differ by {share:.2e} of the range in {where}; at most {limit:.2e} is allowed.")
+                    found = max(found, Parity(share, where), key=lambda parity: parity.worst)
     return found
 
 

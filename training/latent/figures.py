@@ -14,7 +14,8 @@ from training.data.cards import SUITS
 from training.errors import InputError
 from training.latent.evaluate import HeldOut, encode_images, held_out_bound
 from training.latent.model import InvariantVAE
-from training.latent.pose_metrics import ClassFigures, pose_figures
+from training.latent.orientation import SYMMETRY_ORDER, stripe_direction
+from training.latent.pose_metrics import ClassFigures, fisher_lee_correlation, median_angle_error_deg, pose_figures
 from training.latent.prepare import EvaluationSet, Prepared, normalised
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -25,6 +26,9 @@ NOVELTY_QUANTILE = 0.99
 NOVELTY_FALSE_ALARM_RATE = 0.01
 # With fewer held-out images the quantile lies between the two greatest errors, and the share above it is not the nominal one.
 FEWEST_FOR_NOMINAL_RATE = 100
+
+# Patches less coherent than this have no one direction to compare with.
+LEAST_COHERENCE = 0.3
 
 _CLASS_FIGURES: tuple[tuple[str, str, Callable[[list[float]], float], str], ...] = (
     (
@@ -65,10 +69,10 @@ def measure(model: InvariantVAE, prepared: Prepared, seed: int) -> tuple[tuple[M
     """
     held_out = _bound(model, prepared, prepared.held_out, seed)
     found_novelty = novelty(held_out.error)
-    metrics = _common(held_out, prepared.held_out.name) + _pose(model, prepared)
+    metrics = _common(held_out, prepared.held_out.name) + _pose(model, prepared) + _orientation(model, prepared, prepared.held_out)
     for other in prepared.others:
         found = _bound(model, prepared, other, seed)
-        metrics += _common(found, other.name)
+        metrics += _common(found, other.name) + _orientation(model, prepared, other)
         share = float(np.mean(found.error > found_novelty.threshold))
         metrics.append(Metric(name="novel_share", value=share, unit="1", split=other.name, meaning="share of images above the novelty threshold"))
     quantiles = tuple(Quantile(probability=p, value=float(np.quantile(held_out.error.astype(np.float64), p))) for p in _PROBABILITIES)
@@ -119,6 +123,37 @@ def _pose(model: InvariantVAE, prepared: Prepared) -> list[Metric]:
                 for suit, value in values.items()
             ]
     return metrics
+
+
+def _orientation(model: InvariantVAE, prepared: Prepared, images: EvaluationSet) -> list[Metric]:
+    if model.specification.angle_symmetry != SYMMETRY_ORDER:
+        return []
+    values = normalised(images.images, prepared.preprocessing)
+    found = stripe_direction(values)
+    clear = found.coherence > LEAST_COHERENCE
+    if clear.sum() < 2:  # a correlation needs two
+        return []
+    reported, direction = encode_images(model, values)["angle_rad"][clear], found.angle_rad[clear]
+    told = f"over the images with a clear direction (coherence of the structure tensor above {LEAST_COHERENCE})"
+    correlation = fisher_lee_correlation(SYMMETRY_ORDER * reported, SYMMETRY_ORDER * direction)
+    error = median_angle_error_deg(reported, direction, SYMMETRY_ORDER)
+    return [
+        Metric(
+            name="orientation_correlation",
+            value=correlation,
+            unit="1",
+            split=images.name,
+            meaning=f"Fisher-Lee circular correlation of twice the reported angle and twice the stripes' direction, {told}",
+        ),
+        Metric(
+            name="orientation_error_deg",
+            value=error,
+            unit="deg",
+            split=images.name,
+            meaning=f"median absolute difference of reported angle and stripes' direction after one offset, modulo 180°, {told}",
+        ),
+        Metric(name="orientation_share", value=float(clear.mean()), unit="1", split=images.name, meaning="share of images with a clear direction"),
+    ]
 
 
 def _values(classes: tuple[ClassFigures, ...], name: str) -> dict[str, float]:

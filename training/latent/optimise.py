@@ -17,6 +17,7 @@ from training.latent.equivariance import draw_movement, equivariance_error, move
 from training.latent.evaluate import held_out_bound
 from training.latent.model import InvariantVAE
 from training.latent.objective import bound
+from training.latent.orientation import crop, direction_error, stripe_direction, turn_and_crop
 from training.latent.schedule import weights_at
 from training.latent.specification import ModelSpecification
 from training.recipe import Training
@@ -35,8 +36,19 @@ class Fitted:
     restart: int
 
 
+@dataclass(frozen=True)
+class Taught:
+    """What the angle of each image is taught: `angle` (n,) radians modulo π, `coherence` (n,) with mean 1 over the training images."""
+
+    angle: Tensor
+    coherence: Tensor
+
+
 class Fit:
-    """One fit with its restarts. `images` and `validation`: (n, h, w, c) float32, normalised (and clipped for the Bernoulli kinds)."""
+    """One fit with its restarts. `images` and `validation`: (n, h, w, c) float32, normalised (and clipped for the Bernoulli kinds).
+
+    With an orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step.
+    """
 
     def __init__(
         self,
@@ -57,7 +69,9 @@ class Fit:
         self.store = store
         self.device = device
         self.steps = math.ceil(len(images) / training.batch_size)
-        self.taught_epochs = training.equivariance.epochs if specification.invariances else 0
+        stage = training.orientation if training.orientation.weight else training.equivariance
+        self.taught_epochs = stage.epochs if specification.invariances else 0
+        self.directions = self._directions(images) if training.orientation.weight else None
         self.epochs = self.taught_epochs + training.epochs
         self.restart, self.epoch = 0, 0
         self.best: tuple[int, float] | None = None
@@ -124,7 +138,8 @@ class Fit:
         total = torch.zeros((), device=self.device)
         for index, rows in enumerate(self._batches()):
             step = self._teach if teaching else self._improve
-            loss = step(self.images[rows], index / self.steps, generator)
+            images, taught = self._view(rows, generator)
+            loss = step(images, taught, index / self.steps, generator)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -136,13 +151,34 @@ class Fit:
         self.epoch += 1
         bar.set_postfix_str(f"{'equivariance error' if teaching else 'loss'} {mean:.4g}")
 
-    def _teach(self, images: Tensor, part: float, generator: torch.Generator) -> Tensor:
+    def _directions(self, images: Array) -> Taught:
+        found = stripe_direction(crop(images, self.specification.height_px))
+        angle, coherence = (torch.from_numpy(values.astype(np.float32)).to(self.device) for values in (found.angle_rad, found.coherence))
+        return Taught(angle, coherence / coherence.mean().clamp_min(1e-6))
+
+    def _view(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Taught | None]:
+        images = self.images[rows]
+        if self.directions is None:
+            return images, None
+        angle = math.pi * (2 * torch.rand(len(rows), generator=generator, device=self.device) - 1)
+        turned = turn_and_crop(images, self.model.grid, angle, self.specification.height_px)
+        return turned, Taught(self.directions.angle[rows] + angle, self.directions.coherence[rows])
+
+    def _teach(self, images: Tensor, taught: Taught | None, part: float, generator: torch.Generator) -> Tensor:
         fraction = (self.epoch + part) / self.taught_epochs
-        self._set_learning_rate(self.training.equivariance.learning_rate * max(0.01, 1 - fraction))
+        orientation = self.training.orientation
+        stage = self.training.equivariance if taught is None else orientation
+        self._set_learning_rate(stage.learning_rate * max(0.01, 1 - fraction))
         mean, _ = self.model.encode(images)
+        if taught is not None:
+            # With its weight here too: Adam's second moments must not be those of a loss a thousand times smaller when the bound joins in.
+            return orientation.weight * (self._misdirection(mean, taught) + _ANCHOR * torch.square(mean).mean())
         return self._disagreement(images, mean, generator) + _ANCHOR * torch.square(mean).mean()
 
-    def _improve(self, images: Tensor, part: float, generator: torch.Generator) -> Tensor:
+    def _misdirection(self, mean: Tensor, taught: Taught) -> Tensor:
+        return direction_error(self.model.split(mean).angle, taught.angle, taught.coherence)
+
+    def _improve(self, images: Tensor, taught: Taught | None, part: float, generator: torch.Generator) -> Tensor:
         weights = weights_at(self.training, (self.epoch - self.taught_epochs + part) / self.training.epochs)
         self._set_learning_rate(weights.learning_rate)
         count, pixels, wanted = len(images), self.specification.pixels, self.training.pixels_per_step
@@ -154,6 +190,8 @@ class Fit:
         loss = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names))
         if weights.equivariance > 0 and self.model.spatial:
             loss = loss + weights.equivariance * self._disagreement(images, parts.mean, generator)
+        if taught is not None:
+            loss = loss + self.training.orientation.weight * self._misdirection(parts.mean, taught)
         return loss
 
     def _disagreement(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:

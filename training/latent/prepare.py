@@ -13,6 +13,7 @@ from training.data.dataset import DataSet
 from training.data.patches import cut_patches
 from training.errors import InputError
 from training.latent.held_out import Split, split_frames, split_images, split_patches
+from training.latent.orientation import crop, wide_px
 from training.latent.pose_metrics import PoseTruth
 from training.recipe import CardsData, FileData, Normalisation, Recipe
 
@@ -127,9 +128,9 @@ def prepare_files(
     if len(quantities) > 1:
         raise InputError("QUANTITIES_DIFFER", f"The files hold different quantities ({', '.join(quantities)}); train on files of one quantity.")
     pixel_size_nm = _pixel_size(trained)
-    splits = [_split(made, data, recipe) for made in trained]
+    splits = [_split(made, data, recipe) for made in trained] if not recipe.training.orientation.weight else _wide_splits(trained, data, recipe)
     whole = [EvaluationSet(f"{made.source}, never trained on", _cut(_images(made, recipe), data)) for made in kept]
-    _check_sizes([split.train for split in splits] + [other.images for other in whole])
+    _check_sizes([split.held_out for split in splits] + [other.images for other in whole])
     train, validation, held_out = (np.concatenate([getattr(split, part) for split in splits]) for part in ("train", "validation", "held_out"))
     _check_images(train, held_out)
     names = ", ".join(made.source for made in trained)
@@ -168,6 +169,14 @@ def _split(made: DataSet, data: FileData, recipe: Recipe) -> Split:
         return split_frames(images, data.held_out_fraction, validation=wants_validation)
     split = split_images(images, made.arrays.get("group"), data.held_out_fraction, recipe.seed, validation=wants_validation)
     return Split(*(_cut(part, data) for part in (split.train, split.validation, split.held_out)))
+
+
+def _wide_splits(trained: list[DataSet], data: FileData, recipe: Recipe) -> list[Split]:
+    """Patches wide enough to be turned by any angle; wide ones share no pixel either, and all but the training patches are cropped."""
+    side = data.window_px or 0
+    wide = data.model_copy(update={"window_px": wide_px(side)})
+    splits = [_split(made, wide, recipe) for made in trained]
+    return [Split(split.train, crop(split.validation, side), crop(split.held_out, side)) for split in splits]
 
 
 def _held_out_unit(made: DataSet, data: FileData) -> str:

@@ -11,7 +11,8 @@ from onnx import numpy_helper
 
 from dichroic.bundle.arrays import pack, unpack
 from tests.training.export.exported import exported
-from training.export.parity import ParityError, check_parity, difference, output_range
+from training.export.latent_bundle import export_graphs
+from training.export.parity import TOLERANCE, ParityError, check_parity, difference, output_range
 from training.export.specs import decode_max_batch
 from training.latent.specification import ModelSpecification
 
@@ -87,3 +88,18 @@ def test_model_that_answers_nan_itself_is_found() -> None:
         model.encoder.mean.bias += math.nan
     with pytest.raises(ParityError, match="model itself"):
         check_parity(model, made.facts.preprocessing, made.bundle.manifest.signatures, *graphs())
+
+
+def test_sharp_decoder_is_held_to_its_own_float32_rounding_and_no_closer() -> None:
+    made = exported(KIND)
+    model = copy.deepcopy(made.model)
+    with torch.no_grad():
+        model.decoder.of_coordinates.weight *= 300  # edges a hundredth of a pixel wide
+        model.decoder.output.weight *= 30
+    signatures = made.bundle.manifest.signatures
+    graphs, weights = export_graphs(model, made.facts.preprocessing, signatures)
+    assert check_parity(model, made.facts.preprocessing, signatures, graphs, weights).worst > TOLERANCE
+    with torch.no_grad():
+        model.decoder.output.bias += 0.1
+    with pytest.raises(ParityError):
+        check_parity(model, made.facts.preprocessing, signatures, graphs, weights)
