@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from dichroic.bundle import Manifest, Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
 from dichroic.errors import InvalidTensorError, UnsupportedCapabilityError
@@ -114,8 +116,8 @@ def check_array(spec: TensorSpec, array: NDArray) -> None:
     Raises:
         InvalidTensorError: another dtype or shape, or no rows.
     """
-    wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
-    if array.dtype.name != spec.dtype or array.ndim != len(spec.shape) or array.shape[1:] != spec.row_shape:
+    if array.dtype != np.dtype(spec.dtype) or array.ndim != len(spec.shape) or array.shape[1:] != spec.row_shape:
+        wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
         raise InvalidTensorError(f"{spec.name} is {array.dtype.name} of shape {array.shape}; this model takes {wanted}.", field=spec.name)
     if not len(array):
         raise InvalidTensorError(f"{spec.name} has no rows; send at least one.", field=spec.name)

@@ -7,7 +7,7 @@ import contextlib
 import enum
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class Repository:
         self._budget = budget
         self._observer = observer
         self._entries: dict[tuple[str, int], Entry] = {}
+        self._defaults: dict[str, Entry] = {}
         self._one_load = asyncio.Lock()
         self._versions: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._retired: set[ServingModel] = set()
@@ -73,7 +74,8 @@ class Repository:
 
     def default_version(self, name: str) -> int | None:
         """The version that a request without one gets: the highest that serves."""
-        return max((version for (known, version), entry in self._entries.items() if known == name and entry.model), default=None)
+        entry = self._defaults.get(name)
+        return None if entry is None else entry.version
 
     def find(self, name: str, version: int) -> ServingModel:
         """The model that serves this version (0: the highest that serves).
@@ -83,20 +85,14 @@ class Repository:
             ModelNotReadyError: known, and not serving.
             InvalidFieldError: a negative version.
         """
-        _check_version(version)
-        known = sorted(number for known_name, number in self._entries if known_name == name)
-        if not known:
-            there = ", ".join(sorted({entry.name for entry in self._entries.values()})) or "none at all"
-            raise UnknownModelError(f"No model {name!r} is here; known are: {there}.", field="model_name", metadata={"model_name": name})
-        entry = self._entries.get((name, version or self.default_version(name) or known[-1]))
-        if entry is None:
-            raise _no_version(name, version, known)
-        if entry.model is None:
-            raise self._not_ready(entry)
-        return entry.model
+        # The usual case first, and without a loop: every request comes by here.
+        entry = self._entries.get((name, version)) if version else self._defaults.get(name)
+        if entry is not None and entry.model is not None:
+            return entry.model
+        raise self._why_not(name, version)
 
-    @contextlib.asynccontextmanager
-    async def lease(self, name: str, version: int) -> AsyncIterator[ServingModel]:
+    @contextlib.contextmanager
+    def lease(self, name: str, version: int) -> Iterator[ServingModel]:
         """The model that serves, kept alive until the block ends, whatever is swapped or unloaded meanwhile. Raises as find."""
         model = self.find(name, version)
         model.users += 1
@@ -129,7 +125,7 @@ class Repository:
         for key in keys:
             async with self._versions[key]:  # a load of this version ends first, and does not undo this
                 model = self._entries[key].model if key in self._entries else None
-                self._entries[key] = Entry(*key, State.UNLOADED, detail)
+                self._set(Entry(*key, State.UNLOADED, detail))
                 taken += [model] if model else []
                 self._retire(model)
         return taken
@@ -138,6 +134,7 @@ class Repository:
         """Drops a version that is gone from the folder; requests already accepted finish."""
         async with self._versions[name, version]:
             entry = self._entries.pop((name, version), None)
+            self._settle_default(name)
             self._retire(entry.model if entry else None)
 
     async def drain(self, timeout_s: float) -> None:
@@ -164,7 +161,7 @@ class Repository:
         async with self._versions[name, version]:
             before = self._entries.get((name, version))
             serving = before.model if before else None
-            self._entries[name, version] = Entry(name, version, State.READY if serving else State.LOADING, "", serving)
+            self._set(Entry(name, version, State.READY if serving else State.LOADING, "", serving))
             async with self._one_load:
                 return await self._load_locked(name, version, serving)
 
@@ -178,16 +175,37 @@ class Repository:
             self._refuse((name, version), refused, loop.time() - started)
             raise refused from error
         model = ServingModel.start(bundle, self._budget, self._observer)
-        self._entries[name, version] = Entry(name, version, State.READY, "", model)  # the swap: from here on new requests get the new one
+        self._set(Entry(name, version, State.READY, "", model))  # the swap: from here on new requests get the new one
         self._retire(serving)
         self._observer.model_loaded(name, "ready", loop.time() - started)
         log.info("model %s version %d ready, digest %s, on %s, %.2f s", name, version, bundle.digest[:12], self.device.name, loop.time() - started)
         return model
 
+    def _set(self, entry: Entry) -> None:
+        self._entries[entry.name, entry.version] = entry
+        self._settle_default(entry.name)
+
+    def _settle_default(self, name: str) -> None:
+        serving = [entry for entry in self._entries.values() if entry.name == name and entry.model is not None]
+        if serving:
+            self._defaults[name] = max(serving, key=lambda entry: entry.version)
+        else:
+            self._defaults.pop(name, None)
+
+    def _why_not(self, name: str, version: int) -> DichroicError:
+        _check_version(version)
+        known = sorted(number for known_name, number in self._entries if known_name == name)
+        if not known:
+            there = ", ".join(sorted({entry.name for entry in self._entries.values()})) or "none at all"
+            message = f"No model {name!r} is here; known are: {there}."
+            return UnknownModelError(message, field="model_name", metadata={"model_name": name})
+        entry = self._entries.get((name, version or known[-1]))
+        return _no_version(name, version, known) if entry is None else self._not_ready(entry)
+
     def _refuse(self, key: tuple[str, int], error: BundleRefusedError, duration_s: float) -> None:
         entry = self._entries[key]
         detail = f"{error.step} ({error.cause}): {error.message}"
-        self._entries[key] = replace(entry, state=State.READY if entry.model else State.FAILED, detail=detail)
+        self._set(replace(entry, state=State.READY if entry.model else State.FAILED, detail=detail))
         self._observer.model_loaded(key[0], error.step, duration_s)
         log.error("model %s version %d refused at step %s%s", *key, detail, "; the version that serves stays" if entry.model else "")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from services.latent.answers import Decoded, Encoded, Identity, Reconstructed
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
-IMAGE_DTYPES = ("uint8", "uint16", "float32")
+IMAGE_DTYPES = {np.dtype(name): name for name in ("uint8", "uint16", "float32")}
 POSE_DEFAULTS = {"angle_rad": 0.0, "scale": 1.0, "shift_down_px": 0.0, "shift_right_px": 0.0}
 
 
@@ -38,7 +38,7 @@ class LatentRoom:
         Raises:
             DichroicError: the errors that LatentService's comment in the proto lists.
         """
-        async with self._latent(model_name, model_version) as (model, _):
+        with self._latent(model_name, model_version) as (model, _):
             outputs = await model.run(f"encode.{_image_dtype(images)}", {"images": images}, deadline)
             pose = {name: outputs.get(name) for name in (*POSE_DEFAULTS, "angle_sd_rad", "content", "content_sd")}
             return Encoded(_identity(model), latent_mean=outputs["latent_mean"], latent_sd=outputs["latent_sd"], **pose)
@@ -56,13 +56,13 @@ class LatentRoom:
         Raises:
             DichroicError: as encode.
         """
-        async with self._latent(model_name, model_version) as (model, latent):
+        with self._latent(model_name, model_version) as (model, latent):
             outputs = await model.run("decode", _decoder_inputs(model, latent, latents), deadline)
             return Decoded(_identity(model), outputs["images"])
 
     async def reconstruct(self, model_name: str, model_version: int, images: NDArray, deadline: float) -> Reconstructed:
         """Images to themselves by way of the latents, with each one's error. Arguments and errors as encode."""
-        async with self._latent(model_name, model_version) as (model, latent):
+        with self._latent(model_name, model_version) as (model, latent):
             outputs = await model.run(f"reconstruct.{_image_dtype(images)}", {"images": images}, deadline)
             error, threshold = outputs["error"], latent.novelty_threshold
             return Reconstructed(
@@ -74,9 +74,9 @@ class LatentRoom:
                 novel=None if threshold is None else error > threshold,
             )
 
-    @asynccontextmanager
-    async def _latent(self, name: str, version: int) -> AsyncIterator[tuple[ServingModel, LatentSection]]:
-        async with self._repository.lease(name, version) as model:
+    @contextmanager
+    def _latent(self, name: str, version: int) -> Iterator[tuple[ServingModel, LatentSection]]:
+        with self._repository.lease(name, version) as model:
             if model.manifest.latent is None:
                 raise UnsupportedCapabilityError(
                     f"Model {name!r} is of kind {model.manifest.kind!r}; this needs one of kind 'latent'.", field="model_name"
@@ -89,9 +89,10 @@ def _identity(model: ServingModel) -> Identity:
 
 
 def _image_dtype(images: NDArray) -> str:
-    if images.dtype.name not in IMAGE_DTYPES:
+    name = IMAGE_DTYPES.get(images.dtype)
+    if name is None:
         raise InvalidTensorError(f"images are {images.dtype.name}; send uint8, uint16 or float32.", field="images")
-    return images.dtype.name
+    return name
 
 
 def _decoder_inputs(model: ServingModel, latent: LatentSection, given: Mapping[str, NDArray]) -> dict[str, NDArray]:

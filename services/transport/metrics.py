@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
@@ -23,20 +24,27 @@ LOAD_SECONDS = Histogram("dichroic_model_load_duration_seconds", "One load, all 
 QUEUE_REQUESTS = Gauge("dichroic_queue_requests", "Requests waiting or running.")
 QUEUE_BYTES = Gauge("dichroic_queue_bytes", "Bytes of arrays waiting or running.")
 
+# Looking a label set up takes as long as counting; there are few of them, since no caller can make one.
+_batch_rows = functools.cache(BATCH_ROWS.labels)
+_run_seconds = functools.cache(RUN_SECONDS.labels)
+_queue_wait = functools.cache(QUEUE_WAIT.labels)
+_requests = functools.cache(REQUESTS.labels)
+_duration = functools.cache(DURATION.labels)
+
 
 class PrometheusObserver:
     """The engine's Observer (services/engine/observe.py)."""
 
     def batch_run(self, model: str, signature: str, rows: int, padded_rows: int, duration_s: float) -> None:
         """One run of a graph ended."""
-        BATCH_ROWS.labels(model, signature).observe(rows)
-        RUN_SECONDS.labels(model, signature).observe(duration_s)
+        _batch_rows(model, signature).observe(rows)
+        _run_seconds(model, signature).observe(duration_s)
         if padded_rows > rows:
             PADDED_ROWS.labels(model, signature).inc(padded_rows - rows)
 
     def work_taken(self, model: str, signature: str, waited_s: float) -> None:
         """A request's first rows were taken from the queue."""
-        QUEUE_WAIT.labels(model, signature).observe(waited_s)
+        _queue_wait(model, signature).observe(waited_s)
 
     def rejected(self, model: str, reason: str) -> None:
         """A request was refused or dropped without a run."""
@@ -60,5 +68,5 @@ async def metrics_page() -> Response:
 
 def count(protocol: str, method: str, model: str, status: str, duration_s: float) -> None:
     """One request answered. `model` must be a name that is known, or empty: a caller must not be able to make new label values."""
-    REQUESTS.labels(protocol, method, model, status).inc()
-    DURATION.labels(protocol, method).observe(duration_s)
+    _requests(protocol, method, model, status).inc()
+    _duration(protocol, method).observe(duration_s)

@@ -34,7 +34,7 @@ def repository(bundles: Path, recorder: Recorder) -> Repository:
 
 
 async def first_latent(repository: Repository, version: int = 0) -> float:
-    async with repository.lease("toy", version) as model:
+    with repository.lease("toy", version) as model:
         outputs = await model.run("encode.float32", {"images": IMAGES}, asyncio.get_running_loop().time() + 30)
         return float(outputs["latent_mean"][0, 0])
 
@@ -84,7 +84,7 @@ async def test_a_failed_reload_keeps_the_old_version(repository: Repository, bun
 
 async def test_a_caller_keeps_its_model_while_another_is_swapped_in(repository: Repository, bundles: Path, tmp_path: Path) -> None:
     await repository.load("toy", 1)
-    async with repository.lease("toy", 1) as old:
+    with repository.lease("toy", 1) as old:
         replacement = write_toy(tmp_path / "elsewhere", Toy(seed=5))
         shutil.rmtree(bundles / "toy" / "1")
         shutil.copytree(replacement, bundles / "toy" / "1")
@@ -161,7 +161,7 @@ async def test_an_unknown_version_is_not_found(repository: Repository) -> None:
 
 async def test_draining_waits_for_work_of_a_model_that_was_unloaded(repository: Repository) -> None:
     await repository.load("toy", 1)
-    async with repository.lease("toy", 1):
+    with repository.lease("toy", 1):
         await repository.unload("toy", 1)
         draining = asyncio.create_task(repository.drain(30))
         await asyncio.sleep(0)
@@ -207,7 +207,7 @@ async def test_a_version_copied_file_by_file_is_tried_again_when_it_is_whole(rep
 
 async def test_draining_waits_for_work_in_flight(repository: Repository) -> None:
     await repository.load("toy", 1)
-    async with repository.lease("toy", 1) as model:
+    with repository.lease("toy", 1) as model:
         draining = asyncio.create_task(repository.drain(30))
         await asyncio.sleep(0)
         assert not draining.done()

@@ -313,3 +313,13 @@ async def test_batched_equals_unbatched(running: Running) -> None:
     together = from_array((await running.latent.Encode(encode_request(values))).latent_mean, field="")
     alone = [from_array((await running.latent.Encode(encode_request(values[i : i + 1]))).latent_mean, field="")[0] for i in range(40)]
     np.testing.assert_allclose(together, np.stack(alone), atol=1e-5)
+
+
+async def test_while_the_queue_is_full_a_call_is_refused_before_its_message_is_unpacked(running: Running) -> None:
+    running.server.budget.is_full = True
+    unreadable = encode_request(images(), name="no-such-model")  # unpacking it would say NOT_FOUND
+    found = from_rpc_error(await refused(running.latent.Encode(unreadable)))
+    assert (found.reason, found.retry_delay_s is not None) == ("QUEUE_FULL", True)
+    await running.models.ListModels(models_pb2.ListModelsRequest())
+    running.server.budget.is_full = False
+    await running.latent.Encode(encode_request(images()))
