@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from grpc import aio
 
 from dichroic.errors import QueueFullError
 from dichroic.status import abort_arguments
@@ -17,22 +18,23 @@ from services.transport.calls import Context
 RETRY_S = 0.05
 
 
-class RefuseWhenFull(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in the stubs only
-    """Asked first for every call: while the queue is full it answers the rooms' calls QUEUE_FULL without taking their message out of gRPC core.
-
-    Not an interceptor: those cost every call another turn of the event loop.
-    """
+class RefuseWhenFull(aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
+    """While the queue is full, answers the rooms' calls QUEUE_FULL without taking their message out of gRPC core."""
 
     def __init__(self, server: Server, services: tuple[str, ...]) -> None:
         self._server = server
         self._prefixes = tuple(f"/{name}/" for name in services)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """A handler that refuses, or None, which leaves the call to the handlers behind this one."""
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Lets the call pass, or replaces its handler by one that only refuses."""
         if self._server.budget.is_full and handler_call_details.method.startswith(self._prefixes):
             # To gRPC a single message is a stream of one: a handler of streams may answer before it reads.
             return grpc.stream_unary_rpc_method_handler(_refusing(handler_call_details.method.rsplit("/", 1)[-1]))
-        return None
+        return await continuation(handler_call_details)
 
 
 def _refusing(method: str) -> Callable[[object, Context], Awaitable[bytes]]:

@@ -24,6 +24,7 @@ class GrpcServer:
         self._server = server
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs do not know it
         self._grpc = aio.server(
+            interceptors=[RefuseWhenFull(server, ROOMS)],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", -1),  # an answer is never larger than the rows asked for
@@ -36,7 +37,6 @@ class GrpcServer:
             # A last guard against piles of messages that are received but not yet counted by the queue.
             maximum_concurrent_rpcs=4 * server.settings.queue_max_requests,
         )
-        self._grpc.add_generic_rpc_handlers((RefuseWhenFull(server, ROOMS),))  # before the others: the first that answers handles the call
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(server), self._grpc)
         latent_pb2_grpc.add_LatentServiceServicer_to_server(LatentServicer(server), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
