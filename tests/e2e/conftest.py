@@ -24,6 +24,8 @@ ADMIN = "e2e-admin"
 SMALL, LARGE = Toy(side=8), Toy(side=12, seed=4)
 # Eight products with a 1024 x 1024 matrix: some tens of milliseconds a batch, so that work is in flight when a test wants it to be.
 SLOW = Toy(side=32, seed=9, rounds=8)
+# Several times that, for work that must still be in flight when a signal comes.
+SLOWER = Toy(side=32, seed=9, rounds=40)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dichroic.errors import DichroicError, InvalidTensorError
 from dichroic.status import from_rpc_error
 from dichroic.v1 import latent_pb2, latent_pb2_grpc
 from dichroic.wire import to_array
-from tests.e2e.conftest import ADMIN, LARGE, ROOT, SLOW, SMALL, Service, free_port, serve, wait_until_ready
+from tests.e2e.conftest import ADMIN, LARGE, ROOT, SLOW, SLOWER, SMALL, Service, free_port, serve, wait_until_ready
 from tests.toy_bundle import NDArray, Toy, write_toy
 
 
@@ -70,23 +70,27 @@ def test_ready_only_after_warm_up(tmp_path: Path) -> None:
 
 
 async def test_in_flight_work_survives_sigterm(tmp_path: Path) -> None:
-    write_toy(tmp_path / "bundles", SLOW, name="slow")
+    write_toy(tmp_path / "bundles", SLOWER, name="slow")
     with serve(tmp_path / "bundles", tmp_path / "log") as service:
-        values = [images(200, SLOW, "float32", seed) for seed in range(12)]
+        values = [images(200, SLOWER, "float32", seed) for seed in range(12)]
         async with AsyncClient(service.address) as client:
             # One message each, so that all twelve are accepted before the signal.
             calls = [asyncio.create_task(client.encode("slow", given)) for given in values]
-            await until(lambda: in_queue(service) >= 12)
+            await until(lambda: all_accepted(service, 12))
             service.process.send_signal(signal.SIGTERM)
             answers = await asyncio.gather(*calls)
         for given, answer in zip(values, answers, strict=True):
-            np.testing.assert_allclose(answer.latent_mean, SLOW.latent_mean(given), atol=1e-5)
+            np.testing.assert_allclose(answer.latent_mean, SLOWER.latent_mean(given), atol=1e-5)
         assert service.process.wait(30) == 0
 
 
-def in_queue(service: Service) -> float:
+def all_accepted(service: Service, calls: int) -> bool:
+    """Whether the service has accepted so many Encode calls, some of which still wait or run."""
     lines = service.get("/metrics")[1].splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("dichroic_queue_requests"))
+    waiting = sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("dichroic_queue_requests"))
+    answered = sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("dichroic_requests_total{") and 'method="Encode"' in line)
+    assert waiting or answered < calls, "the work was over before the signal: it has to be slower"
+    return waiting + answered >= calls
 
 
 async def until(true: Callable[[], bool], timeout_s: float = 30) -> None:
@@ -96,17 +100,17 @@ async def until(true: Callable[[], bool], timeout_s: float = 30) -> None:
 
 
 async def test_in_flight_work_of_an_unloaded_model_survives_sigterm(tmp_path: Path) -> None:
-    write_toy(tmp_path / "bundles", SLOW, name="slow")
+    write_toy(tmp_path / "bundles", SLOWER, name="slow")
     with serve(tmp_path / "bundles", tmp_path / "log") as service:
-        values = [images(200, SLOW, "float32", seed) for seed in range(8)]
+        values = [images(200, SLOWER, "float32", seed) for seed in range(8)]
         async with AsyncClient(service.address) as client, AsyncClient(service.address, token=ADMIN) as admin:
             calls = [asyncio.create_task(client.encode("slow", given)) for given in values]
-            await until(lambda: in_queue(service) >= 8)
+            await until(lambda: all_accepted(service, 8))
             await admin.unload_model("slow")
             service.process.send_signal(signal.SIGTERM)
             answers = await asyncio.gather(*calls)
         for given, answer in zip(values, answers, strict=True):
-            np.testing.assert_allclose(answer.latent_mean, SLOW.latent_mean(given), atol=1e-5)
+            np.testing.assert_allclose(answer.latent_mean, SLOWER.latent_mean(given), atol=1e-5)
         assert service.process.wait(30) == 0
 
 
