@@ -30,7 +30,7 @@ import numpy as np
 from benchmarks.echo import LIMIT, METHOD
 from benchmarks.random_bundles import SIDE_PX, write_random_bundles
 from dichroic.v1 import latent_pb2, latent_pb2_grpc
-from dichroic.wire import from_array, to_array
+from dichroic.wire import from_array, put_array
 from services.engine.device import ChosenDevice
 from services.engine.loader import Loader
 
@@ -183,7 +183,9 @@ def patches(rows: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def request(name: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> latent_pb2.EncodeRequest:
     """As a client builds it."""
-    return latent_pb2.EncodeRequest(model_name=name, images=to_array(images))
+    message = latent_pb2.EncodeRequest(model_name=name)
+    put_array(message.images, images)
+    return message
 
 
 def answer_sizes(service: str) -> tuple[int, int]:

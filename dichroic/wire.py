@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 
 # More axes than any image, spectrum or frame series has.
 MAX_AXES = 8
+
+# What memory has addresses for.
+_MAX_BYTES = int(np.iinfo(np.intp).max)
 
 # The bytes on the wire, for each element type.
 WIRE_DTYPES: dict[array_pb2.DataType.ValueType, np.dtype[Any]] = {
@@ -32,9 +36,17 @@ _NUMBER_OF = {(dtype.kind, dtype.itemsize): number for number, dtype in WIRE_DTY
 
 
 def to_array(values: NDArray) -> array_pb2.Array:
-    """A numpy array as an Array message.
+    """A numpy array as an Array message of its own. Arguments and errors as put_array."""
+    array = array_pb2.Array()
+    put_array(array, values)
+    return array
+
+
+def put_array(field: array_pb2.Array, values: NDArray) -> None:
+    """Writes a numpy array into a message's field; given a finished Array, protobuf would copy its bytes once more.
 
     Args:
+        field: empty.
         values: uint8, uint16, int64, float32, float64 or bool; at least one axis; any byte order, contiguous or not.
 
     Raises:
@@ -45,9 +57,11 @@ def to_array(values: NDArray) -> array_pb2.Array:
         raise InvalidTensorError(f"dtype {values.dtype} cannot be sent; convert to one of {', '.join(DTYPE_NAMES.values())}.")
     if not 1 <= values.ndim <= MAX_AXES:
         raise InvalidTensorError(f"An array of {values.ndim} axes cannot be sent; 1 to {MAX_AXES} are allowed.")
-    # tobytes copies once, into C order whatever the strides.
-    data = values.astype(WIRE_DTYPES[number], copy=False).tobytes()
-    return array_pb2.Array(dtype=number, shape=values.shape, data=data)
+    if not values.dtype.isnative or sys.byteorder != "little":
+        values = values.astype(WIRE_DTYPES[number], copy=False)
+    field.dtype = number
+    field.shape.extend(values.shape)
+    field.data = values.tobytes()  # the one copy, into C order whatever the strides
 
 
 def is_given(array: array_pb2.Array) -> bool:
@@ -99,10 +113,10 @@ def optional_array(array: array_pb2.Array, *, field: str) -> NDArray | None:
 def _check_shape(shape: tuple[int, ...], itemsize: int, field: str) -> None:
     if not 1 <= len(shape) <= MAX_AXES:
         raise _invalid(field, f"has {len(shape)} axes; 1 to {MAX_AXES} are allowed")
-    if any(length < 0 for length in shape):
+    if min(shape) < 0:
         raise _invalid(field, f"has a negative length in its shape {list(shape)}")
     # An empty axis hides the others from the byte count, yet numpy still multiplies them.
-    if math.prod(max(length, 1) for length in shape) * itemsize > np.iinfo(np.intp).max:
+    if math.prod(length or 1 for length in shape) * itemsize > _MAX_BYTES:
         raise _invalid(field, f"has a shape {list(shape)} of more elements than memory has addresses")
 
 

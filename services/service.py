@@ -18,7 +18,7 @@ from services.server import Phase, Server
 from services.settings import START_REPORT, Settings
 from services.transport.grpc_server import GrpcServer
 from services.transport.http_app import HttpApp
-from services.transport.metrics import PrometheusObserver
+from services.transport.metrics import PrometheusObserver, show_queue
 
 log = logging.getLogger("dichroic.server")
 
@@ -49,6 +49,7 @@ class Dichroic:
         self.server = Server(settings, PrometheusObserver())
         self.grpc = GrpcServer(self.server)
         self._drain_on_signal()
+        show_queue(self.server.budget)
         await self.grpc.start()
         await self.server.start()
         await self.grpc.set_serving(True)

@@ -16,7 +16,7 @@ from dichroic.client.inputs import Images, Numbers, checked_images, checked_late
 from dichroic.client.models import identity_of
 from dichroic.errors import InternalError, InvalidFieldError, InvalidTensorError
 from dichroic.v1 import array_pb2, latent_pb2, models_pb2
-from dichroic.wire import NDArray, from_array, is_given, to_array
+from dichroic.wire import NDArray, from_array, is_given, put_array
 
 MAX_INT64 = 2**63 - 1
 
@@ -73,13 +73,14 @@ def encode_call(
     check_time(acquisition_time_unix_ns)
 
     def build(rows: slice, version: int) -> latent_pb2.EncodeRequest:
-        return latent_pb2.EncodeRequest(
+        request = latent_pb2.EncodeRequest(
             model_name=model_name,
             model_version=version,
-            images=to_array(values[rows]),
             frame_id=frame_id,
             acquisition_time_unix_ns=acquisition_time_unix_ns,
         )
+        put_array(request.images, values[rows])
+        return request
 
     def join(responses: Sequence[latent_pb2.EncodeResponse]) -> Encoding:
         return Encoding(
@@ -114,13 +115,14 @@ def reconstruct_call(
     check_time(acquisition_time_unix_ns)
 
     def build(rows: slice, version: int) -> latent_pb2.ReconstructRequest:
-        return latent_pb2.ReconstructRequest(
+        request = latent_pb2.ReconstructRequest(
             model_name=model_name,
             model_version=version,
-            images=to_array(values[rows]),
             frame_id=frame_id,
             acquisition_time_unix_ns=acquisition_time_unix_ns,
         )
+        put_array(request.images, values[rows])
+        return request
 
     def join(responses: Sequence[latent_pb2.ReconstructResponse]) -> Reconstruction:
         novel = _joined([response.novel for response in responses], len(values), "novel")
@@ -159,8 +161,10 @@ def decode_call(
     n = len(next(iter(latents.values())))
 
     def build(rows: slice, version: int) -> latent_pb2.DecodeRequest:
-        arrays = {name: to_array(values[rows]) for name, values in latents.items()}
-        return latent_pb2.DecodeRequest(model_name=model_name, model_version=version, **arrays)
+        request = latent_pb2.DecodeRequest(model_name=model_name, model_version=version)
+        for name, values in latents.items():
+            put_array(getattr(request, name), values[rows])
+        return request
 
     def join(responses: Sequence[latent_pb2.DecodeResponse]) -> Decoding:
         return Decoding(identity_of(responses[0].model), _required([response.images for response in responses], n, "images"))

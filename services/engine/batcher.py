@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 from dichroic.bundle.arrays import Arrays
@@ -12,12 +13,18 @@ from services.engine.budget import QueueBudget
 from services.engine.observe import Observer
 from services.engine.runtime import Runtime
 
-# How much the last run's time per row counts in the estimate that RetryInfo is made from.
+# How much the last run's time counts in the estimates that RetryInfo and `quick` are made from.
 SMOOTHING = 0.2
+# Waking the lane's thread and being woken by it costs about as much as a quick run. That is over sooner in the event loop itself, and holds
+# the loop up no longer than the parsing of one large message does.
+QUICK_S = 0.001
 
 
 class MicroBatcher:
-    """Queue of one runtime. Every method runs in the event loop; only Runtime.run_segments runs on the lane's thread."""
+    """Queue of one runtime. Every method runs in the event loop; only Runtime.run_segments runs on the lane's thread.
+
+    One exception: a lone request runs in the event loop when runs of its size have lately been quicker than QUICK_S. Never two at a time.
+    """
 
     def __init__(self, model: str, runtime: Runtime, budget: QueueBudget, observer: Observer) -> None:
         self._model = model
@@ -26,8 +33,10 @@ class MicroBatcher:
         self._observer = observer
         self._waiting: deque[Work] = deque()
         self._waiting_rows = 0
-        self._running: asyncio.Future[list[SegmentResult]] | None = None
+        self._running: asyncio.Future[tuple[list[SegmentResult], float]] | None = None
+        self._take_is_due = False
         self._seconds_per_row = 0.0
+        self._run_s: dict[int, float] = {}  # by the bit length of the run's rows: what such runs took lately
         self._row_bytes = runtime.signature.row_bytes
 
     def size_bytes(self, rows: int) -> int:
@@ -63,26 +72,26 @@ class MicroBatcher:
         work = Work(inputs, rows, deadline, now, loop.create_future())
         self._waiting.append(work)
         self._waiting_rows += rows
+        self._take_soon(loop)
+        timer = loop.call_at(deadline, _expire, work)
         try:
-            self._changed()
-            self._take()
-            async with asyncio.timeout_at(deadline):
-                return await work.answer
-        except TimeoutError as error:
-            self._observer.rejected(self._model, DeadlineExceededError.reason)
-            raise _late() from error
+            return await work.answer
+        except DeadlineExceededError as error:
+            self._observer.rejected(self._model, error.reason)
+            raise
         except asyncio.CancelledError:
             self._observer.rejected(self._model, "CANCELLED")
             raise
         finally:
+            timer.cancel()
             self._withdraw(work)
             self._budget.release(size_bytes)
-            self._changed()
 
     async def drained(self) -> None:
         """Returns when nothing waits and nothing runs."""
-        while self._running is not None:
-            await asyncio.wait([self._running])
+        while self._running is not None or self._take_is_due:
+            if self._running is not None:
+                await asyncio.wait([self._running])
             await asyncio.sleep(0)  # lets _finished take what still waits
 
     def _withdraw(self, work: Work) -> None:
@@ -91,16 +100,22 @@ class MicroBatcher:
             self._waiting.remove(work)
             self._waiting_rows -= work.rows - work.given_rows
 
+    def _take_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Not at once: every request that came in the same turn of the loop is then there to run together.
+        if self._running is None and not self._take_is_due:
+            self._take_is_due = True
+            loop.call_soon(self._take)
+
     def _take(self) -> None:
-        if self._running is not None:
-            return
+        self._take_is_due = False
         segments = self._next_segments()
         if not segments:
             return
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        self._running = loop.run_in_executor(self._runtime.lane, self._runtime.run_segments, segments)
-        self._running.add_done_callback(lambda done: self._finished(done, segments, started))
+        if len(segments) == 1 and self._run_s.get(segments[0].rows.bit_length(), QUICK_S) < QUICK_S:
+            self._finished(segments, *self._run(segments))
+            return
+        self._running = asyncio.get_running_loop().run_in_executor(self._runtime.lane, self._run, segments)
+        self._running.add_done_callback(lambda done: self._returned(segments, done))
 
     def _next_segments(self) -> list[Segment]:
         now = self._now()
@@ -127,19 +142,28 @@ class MicroBatcher:
                 self._waiting.append(work)
         return segments
 
-    def _finished(self, done: asyncio.Future[list[SegmentResult]], segments: list[Segment], started: float) -> None:
-        self._running = None
+    def _run(self, segments: list[Segment]) -> tuple[list[SegmentResult], float]:
+        started = time.perf_counter()
         try:
-            for result in done.result():
-                deliver(result)
-        except Exception as error:  # a lane that dies must not leave callers waiting
-            for segment in segments:
-                fail(segment.work, error)
+            results = self._runtime.run_segments(segments)
+        except Exception as error:  # callers must not be left waiting, whatever breaks
+            results = [SegmentResult(segment, None, error) for segment in segments]
+        return results, time.perf_counter() - started
+
+    def _returned(self, segments: list[Segment], done: asyncio.Future[tuple[list[SegmentResult], float]]) -> None:
+        self._running = None
+        self._finished(segments, *done.result())
+
+    def _finished(self, segments: list[Segment], results: list[SegmentResult], duration_s: float) -> None:
+        for result in results:
+            deliver(result)
         rows = sum(segment.rows for segment in segments)
-        duration_s = asyncio.get_running_loop().time() - started
         self._seconds_per_row += SMOOTHING * (duration_s / rows - self._seconds_per_row)
+        lately_s = self._run_s.setdefault(rows.bit_length(), duration_s)
+        self._run_s[rows.bit_length()] = lately_s + SMOOTHING * (duration_s - lately_s)
         self._observer.batch_run(self._model, self._runtime.name, rows, self._runtime.padded(rows), duration_s)
-        self._take()
+        if self._waiting:
+            self._take_soon(asyncio.get_running_loop())
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -147,8 +171,9 @@ class MicroBatcher:
     def _retry_delay_s(self) -> float:
         return min(10.0, max(0.01, self._waiting_rows * self._seconds_per_row))
 
-    def _changed(self) -> None:
-        self._observer.queue_changed(self._budget.requests, self._budget.bytes)
+
+def _expire(work: Work) -> None:
+    fail(work, _late())
 
 
 def _late() -> DeadlineExceededError:

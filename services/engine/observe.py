@@ -20,9 +20,6 @@ class Observer(Protocol):
     def model_loaded(self, model: str, outcome: str, duration_s: float) -> None:
         """A load ended; `outcome` is "ready" or the step that refused it."""
 
-    def queue_changed(self, requests: int, size_bytes: int) -> None:
-        """How much waits or runs now."""
-
 
 class Unobserved:
     """Sees nothing: for tests, and where no metrics are wanted."""
@@ -37,7 +34,4 @@ class Unobserved:
         """Nothing."""
 
     def model_loaded(self, model: str, outcome: str, duration_s: float) -> None:
-        """Nothing."""
-
-    def queue_changed(self, requests: int, size_bytes: int) -> None:
         """Nothing."""

@@ -30,6 +30,7 @@ class Runtime:
         self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
         self._session = session
         self._output_names = [spec.name for spec in signature.outputs]
+        self._output_shapes = [spec.row_shape for spec in signature.outputs]
         self._float_inputs = [spec for spec in signature.inputs if spec.dtype.startswith("float")]
         self._float_outputs = [spec.name for spec in signature.outputs if spec.dtype.startswith("float")]
         # A GPU tunes its kernels anew for every batch size it meets, so there only a few sizes occur; a CPU would only waste the padding.
@@ -43,10 +44,12 @@ class Runtime:
             ShapeError: an output has another shape than its signature says. Rows could then not be told apart.
         """
         rows = len(next(iter(inputs.values())))
-        outputs = dict(zip(self._output_names, self._session.run(self._output_names, inputs, options), strict=True))
-        for spec in self.signature.outputs:
-            if outputs[spec.name].shape != (rows, *spec.row_shape):
-                raise ShapeError(f"{self.name}: {spec.name} came out as {outputs[spec.name].shape} for {rows} rows of {spec.row_shape}")
+        outputs: Arrays = {}
+        answers = self._session.run(self._output_names, inputs, options)
+        for name, row_shape, answer in zip(self._output_names, self._output_shapes, answers, strict=True):
+            if answer.shape != (rows, *row_shape):
+                raise ShapeError(f"{self.name}: {name} came out as {answer.shape} for {rows} rows of {row_shape}")
+            outputs[name] = answer
         return outputs
 
     def padded(self, rows: int) -> int:
@@ -109,12 +112,11 @@ def buckets_to(largest: int) -> list[int]:
 
 
 def first_non_finite_row(array: NDArray) -> int | None:
-    """Index of the first row with a NaN or an infinity, or None. One pass without a temporary in the usual case: NaN and inf survive a sum."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):
-            return None
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    return None if finite.all() else int(np.argmin(finite))
+    """Index of the first row with a NaN or an infinity, or None."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return None
+    return int(np.argmin(finite.reshape(len(array), -1).all(axis=1)))
 
 
 def _non_finite(spec: TensorSpec, row: int) -> InvalidTensorError:

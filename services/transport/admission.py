@@ -18,23 +18,38 @@ from services.transport.calls import Context
 RETRY_S = 0.05
 
 
-class RefuseWhenFull(aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
-    """While the queue is full, answers the rooms' calls QUEUE_FULL without taking their message out of gRPC core."""
+class RefuseWhenFull(grpc.GenericRpcHandler):  # type: ignore[type-arg] # generic in the stubs only
+    """One gRPC service's methods. While the queue is full, answers its calls QUEUE_FULL without taking their message out of gRPC core.
 
-    def __init__(self, server: Server, services: tuple[str, ...]) -> None:
+    An interceptor would do the same and cost every call a turn of the event loop.
+    """
+
+    def __init__(self, server: Server, methods: grpc.GenericRpcHandler[Any, Any]) -> None:
         self._server = server
-        self._prefixes = tuple(f"/{name}/" for name in services)
+        self._methods = methods
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Lets the call pass, or replaces its handler by one that only refuses."""
-        if self._server.budget.is_full and handler_call_details.method.startswith(self._prefixes):
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The method's own handler, or one that only refuses; None for a method that is not this service's."""
+        handler = self._methods.service(handler_call_details)
+        if handler is not None and self._server.budget.is_full:
             # To gRPC a single message is a stream of one: a handler of streams may answer before it reads.
             return grpc.stream_unary_rpc_method_handler(_refusing(handler_call_details.method.rsplit("/", 1)[-1]))
-        return await continuation(handler_call_details)
+        return handler
+
+
+class RefusingRegistrar:
+    """Stands for the gRPC server in generated `add_..._to_server` functions: what is added through it refuses when the queue is full."""
+
+    def __init__(self, server: Server, target: aio.Server) -> None:
+        self._server = server
+        self._target = target
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: tuple[grpc.GenericRpcHandler[Any, Any], ...]) -> None:
+        """Adds the service's methods, wrapped."""
+        self._target.add_generic_rpc_handlers(tuple(RefuseWhenFull(self._server, methods) for methods in generic_rpc_handlers))
+
+    def add_registered_method_handlers(self, service: str, method_handlers: object) -> None:
+        """Nothing: gRPC asks registered handlers first, so these would never refuse."""
 
 
 def _refusing(method: str) -> Callable[[object, Context], Awaitable[bytes]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from dichroic.v1 import latent_pb2, latent_pb2_grpc, models_pb2, models_pb2_grpc
 from services.server import Server
-from services.transport.admission import RefuseWhenFull
+from services.transport.admission import RefusingRegistrar
 from services.transport.grpc_latent import LatentServicer
 from services.transport.grpc_models import ModelServicer
 
@@ -24,7 +26,6 @@ class GrpcServer:
         self._server = server
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # the stubs do not know it
         self._grpc = aio.server(
-            interceptors=[RefuseWhenFull(server, ROOMS)],
             options=[
                 ("grpc.max_receive_message_length", limit),
                 ("grpc.max_send_message_length", -1),  # an answer is never larger than the rows asked for
@@ -38,7 +39,8 @@ class GrpcServer:
             maximum_concurrent_rpcs=4 * server.settings.queue_max_requests,
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(server), self._grpc)
-        latent_pb2_grpc.add_LatentServiceServicer_to_server(LatentServicer(server), self._grpc)
+        refusing = cast("aio.Server", RefusingRegistrar(server, self._grpc))  # generated code uses these two methods of it
+        latent_pb2_grpc.add_LatentServiceServicer_to_server(LatentServicer(server), refusing)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._grpc)
         self.port = 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import numpy as np
+from google.protobuf.message import Message
+
 from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.manifest import bound
-from dichroic.v1 import array_pb2, models_pb2
-from dichroic.wire import DTYPE_NAMES, NDArray, to_array
+from dichroic.v1 import models_pb2
+from dichroic.wire import DTYPE_NAMES, put_array
 from services.engine.model import ServingModel
 from services.engine.repository import Entry, Repository, State
 from services.latent.answers import Identity
@@ -17,12 +22,20 @@ STATES = {
     State.FAILED: models_pb2.MODEL_STATE_FAILED,
     State.UNLOADED: models_pb2.MODEL_STATE_UNLOADED,
 }
+Filled = TypeVar("Filled", bound=Message)
 DTYPES = {name: number for number, name in DTYPE_NAMES.items()}
 
 
-def array(values: NDArray | None) -> array_pb2.Array | None:
-    """The array, or None, which leaves the field empty."""
-    return None if values is None else to_array(values)
+def fill(response: Filled, answer: object) -> Filled:
+    """Writes a room's answer into its response: the same names, None leaves the field empty."""
+    for name, value in vars(answer).items():
+        if isinstance(value, np.ndarray):
+            put_array(getattr(response, name), value)
+        elif isinstance(value, Identity):
+            getattr(response, name).MergeFrom(identity(value))
+        elif value is not None:
+            setattr(response, name, value)
+    return response
 
 
 def identity(model: Identity) -> models_pb2.ModelIdentity:

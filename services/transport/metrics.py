@@ -8,6 +8,8 @@ import functools
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
+from services.engine.budget import QueueBudget
+
 # From half a millisecond: a cached encode takes about one, and the defaults begin at five.
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -55,10 +57,11 @@ class PrometheusObserver:
         LOADS.labels(model, outcome).inc()
         LOAD_SECONDS.labels(model).observe(duration_s)
 
-    def queue_changed(self, requests: int, size_bytes: int) -> None:
-        """How much waits or runs now."""
-        QUEUE_REQUESTS.set(requests)
-        QUEUE_BYTES.set(size_bytes)
+
+def show_queue(budget: QueueBudget) -> None:
+    """From here on the page asks the budget how much waits or runs, at the moment it is read."""
+    QUEUE_REQUESTS.set_function(lambda: budget.requests)
+    QUEUE_BYTES.set_function(lambda: budget.bytes)
 
 
 async def metrics_page() -> Response:

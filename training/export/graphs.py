@@ -59,17 +59,21 @@ def with_front(core: onnx.ModelProto, images: TensorSpec, preprocessing: Preproc
     """Puts cast and normalisation before a graph that takes `values` (n, h, w, c): the new input is `images` of its own dtype and shape."""
     model = onnx.ModelProto()
     model.CopyFrom(core)
-    low, span = (
-        numpy_helper.from_array(part.numpy(), name) for part, name in zip(input_range(preprocessing, images.dtype), ("low", "span"), strict=True)
-    )
-    nodes = [helper.make_node("Cast", ["images"], ["images_float"], to=TensorProto.FLOAT)]
-    constants = [low, span]
-    last = "images_float"
-    if len(images.shape) == 3:
+    single = len(images.shape) == 3
+    low, span = (part.numpy() for part in input_range(preprocessing, images.dtype))
+    # One number, or one for each value of an image's row: what is repeated along an axis of one or three values is not vectorised.
+    shape = () if single else images.row_shape[1:]
+    low, span = (np.broadcast_to(part[0] if single else part, shape).copy() for part in (low, span))
+    constants = [numpy_helper.from_array(low, "low"), numpy_helper.from_array(span, "span")]
+    last = "images_normalised" if single else "values"
+    nodes = [
+        helper.make_node("Cast", ["images"], ["images_float"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["images_float", "low"], ["images_above_low"]),
+        helper.make_node("Div", ["images_above_low", "span"], [last]),
+    ]
+    if single:
         constants.append(numpy_helper.from_array(np.array([3], dtype=np.int64), "channel_axis"))
-        nodes.append(helper.make_node("Unsqueeze", [last, "channel_axis"], ["images_channels"]))
-        last = "images_channels"
-    nodes += [helper.make_node("Sub", [last, "low"], ["images_above_low"]), helper.make_node("Div", ["images_above_low", "span"], ["values"])]
+        nodes.append(helper.make_node("Unsqueeze", [last, "channel_axis"], ["values"]))
     graph = helper.make_graph([*nodes, *core.graph.node], core.graph.name, [_value(images)], list(core.graph.output))
     graph.initializer.extend([*core.graph.initializer, *constants])
     model.graph.CopyFrom(graph)

@@ -53,7 +53,7 @@ def transform(grid: Tensor, angle: Tensor, shift: Tensor, scale: Tensor) -> Tens
     return torch.stack((moved_0, moved_1), dim=-1)
 
 
-def object_centre(angle: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def object_centre(angle: Tensor, shift: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Where the canonical picture's origin lies in the image: c = −(1/s)·dx·Rᵀ (the shift lives in the turned, scaled frame).
 
     Args:
@@ -62,12 +62,10 @@ def object_centre(angle: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
         scale: (n,) s > 0.
 
     Returns:
-        (n, 2) row and column coordinate in grid units.
+        (n,) row and (n,) column coordinate in grid units.
     """
     cos, sin = torch.cos(angle), torch.sin(angle)
-    centre_0 = -(shift[:, 0] * cos + shift[:, 1] * sin) / scale
-    centre_1 = (shift[:, 0] * sin - shift[:, 1] * cos) / scale
-    return torch.stack((centre_0, centre_1), dim=-1)
+    return -(shift[:, 0] * cos + shift[:, 1] * sin) / scale, (shift[:, 0] * sin - shift[:, 1] * cos) / scale
 
 
 def object_shift_px(angle: Tensor, shift: Tensor, scale: Tensor, longer_side_px: int) -> tuple[Tensor, Tensor]:
@@ -82,8 +80,9 @@ def object_shift_px(angle: Tensor, shift: Tensor, scale: Tensor, longer_side_px:
     Returns:
         shift_down_px (n,), shift_right_px (n,); columns run from 1 to −1, hence the sign of the second.
     """
-    centre = object_centre(angle, shift, scale) * ((longer_side_px - 1) / 2)
-    return centre[:, 0], -centre[:, 1]
+    half_px = (longer_side_px - 1) / 2
+    row, column = object_centre(angle, shift, scale)
+    return row * half_px, -column * half_px
 
 
 def sampling_shift(angle: Tensor, scale: Tensor, down_px: Tensor, right_px: Tensor, longer_side_px: int) -> Tensor:
@@ -109,6 +108,6 @@ def sampling_shift(angle: Tensor, scale: Tensor, down_px: Tensor, right_px: Tens
 
 def wrap_angle(angle: Tensor) -> Tensor:
     """Angles (n,) in radians, moved by whole turns into [−pi, pi]."""
-    wrapped = angle - 2 * math.pi * torch.floor((angle + math.pi) / (2 * math.pi))
+    wrapped = angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
     # Rounding may leave a value one step outside.
     return torch.clamp(wrapped, -_PI_BELOW, _PI_BELOW)

@@ -64,9 +64,9 @@ def equivariance_error(model: InvariantVAE, mean: Tensor, moved_mean: Tensor, mo
     if "rotation" in model.specification.invariances:
         error = error + (1 - torch.cos(after.angle - before.angle - movement.angle)).mean()
     if "translation" in model.specification.invariances:
-        centre = object_centre(before.angle, before.shift, before.scale)
-        expected = object_centre(movement.angle, movement.shift - centre, movement.scale)
-        found = object_centre(after.angle, after.shift, after.scale)
+        centre = torch.stack(object_centre(before.angle, before.shift, before.scale), dim=1)
+        expected = torch.stack(object_centre(movement.angle, movement.shift - centre, movement.scale), dim=1)
+        found = torch.stack(object_centre(after.angle, after.shift, after.scale), dim=1)
         error = error + _CENTRE_WEIGHT * torch.square(found - expected).sum(dim=1).mean()
     if "scale" in model.specification.invariances:
         error = error + _SCALE_WEIGHT * torch.square(torch.log(after.scale / (before.scale * movement.scale))).mean()

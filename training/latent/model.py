@@ -21,7 +21,10 @@ _NOISE_START = 0.1
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the decoder's coordinates move: φ (n,) radians, dx (n, 2) grid units, s (n,) > 0; and the content (n, d)."""
+    """How the decoder's coordinates move: φ (n,) radians, dx (n, 2) grid units, s (n,) > 0; and the content (n, d).
+
+    What the model does not vary stands there once, as the identity, with a first axis of 1.
+    """
 
     angle: Tensor
     shift: Tensor
@@ -68,8 +71,7 @@ class InvariantVAE(nn.Module):
     def split(self, latents: Tensor) -> Sampling:
         """Raw latents (n, L) to what they mean: φ = p_r z_φ, dx = p_t z_t, s = exp(p_s z_s); identity where an invariance is absent."""
         specification = self.specification
-        angle = scale_log = torch.zeros_like(latents[:, 0])
-        shift = torch.zeros_like(latents[:, :1]).expand(-1, 2)
+        angle, scale, shift = latents.new_zeros(1), latents.new_ones(1), latents.new_zeros((1, 2))
         at = 0
         if "rotation" in specification.invariances:
             angle = specification.rotation_prior_sd_rad * latents[:, at]
@@ -78,9 +80,9 @@ class InvariantVAE(nn.Module):
             shift = specification.shift_prior_sd * latents[:, at : at + 2]
             at += 2
         if "scale" in specification.invariances:
-            scale_log = specification.scale_prior_log_sd * latents[:, at]
+            scale = torch.exp(specification.scale_prior_log_sd * latents[:, at])
             at += 1
-        return Sampling(angle, shift, torch.exp(scale_log), latents[:, at:])
+        return Sampling(angle, shift, scale, latents[:, at:])
 
     def object_pose(self, sampling: Sampling) -> ObjectPose:
         """The pose of the object that these coordinates draw: angle = φ, scale = 1/s, centre = −(1/s)·dx·Rᵀ."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,8 +24,6 @@ class Recorder:
         self.taken = 0
         self.rejections: list[str] = []
         self.loads: list[str] = []
-        self.peak_requests = 0
-        self.peak_bytes = 0
 
     def batch_run(self, model: str, signature: str, rows: int, padded_rows: int, duration_s: float) -> None:
         self.batches.append(rows)
@@ -38,10 +37,6 @@ class Recorder:
     def model_loaded(self, model: str, outcome: str, duration_s: float) -> None:
         self.loads.append(outcome)
 
-    def queue_changed(self, requests: int, size_bytes: int) -> None:
-        self.peak_requests = max(self.peak_requests, requests)
-        self.peak_bytes = max(self.peak_bytes, size_bytes)
-
 
 class DoublingSession:
     """Stands for an ONNX session: y = 2 x. Each run waits for `gate`, which the test opens; x = 666 breaks the run."""
@@ -51,10 +46,14 @@ class DoublingSession:
         self.gate.set()
         self.entered = threading.Event()
         self.ran: list[list[float]] = []
+        self.threads: list[int] = []
+        self.takes_s = 0.0
 
     def run(self, _: list[str], inputs: dict[str, NDArray], __: object = None) -> list[NDArray]:
         self.entered.set()
         self.gate.wait(30)
+        time.sleep(self.takes_s)
+        self.threads.append(threading.get_ident())
         self.ran.append(inputs["x"][:, 0].tolist())
         if (inputs["x"] == 666).any():
             raise RuntimeError("the graph broke")
