@@ -10,13 +10,16 @@ This package is the client and what it shares with the server: bundles (`dichroi
 
 from dichroic.client import (
     AsyncClient,
+    Classification,
     Client,
     Decoding,
     Encoding,
+    Manifold,
     ModelIdentity,
     ModelInfo,
     ModelSummary,
     Reconstruction,
+    Regression,
     Signature,
     TensorSpec,
 )
@@ -24,14 +27,17 @@ from dichroic.errors import DichroicError
 
 __all__ = [
     "AsyncClient",
+    "Classification",
     "Client",
     "Decoding",
     "DichroicError",
     "Encoding",
+    "Manifold",
     "ModelIdentity",
     "ModelInfo",
     "ModelSummary",
     "Reconstruction",
+    "Regression",
     "Signature",
     "TensorSpec",
 ]

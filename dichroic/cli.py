@@ -15,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dichroic.cli_files import FileError, check_output, read_arrays, read_images, write_arrays
+from dichroic.cli_files import FileError, check_output, read_arrays, read_data, write_arrays
 from dichroic.cli_show import ProgressLine, as_json, model_text, models_table
-from dichroic.client import Client, Decoding, Encoding, Reconstruction
+from dichroic.client import Classification, Client, Decoding, Encoding, Manifold, Reconstruction, Regression
 from dichroic.errors import DichroicError, MessageTooLargeError
 from dichroic.wire import NDArray
 
 OK, BAD_INPUT, SERVER_FAILED, INTERRUPTED = 0, 2, 3, 130
-LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px")
+LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions")
+# Of these the option's numbers are one row, for every row.
+ROWS = ("content", "conditions")
 # For a shell a refused connection is an answer; a server that restarts is waited for this long.
 RETRY_FOR_S = 5.0
 
@@ -72,28 +74,47 @@ def _parser() -> argparse.ArgumentParser:
 
     models = command("models", _models, "List the models of the server.")
     model = command("model", _model, "Show one model: what it takes and gives, and its model card.")
-    encode = command("encode", _encode, "Images to pose and content.")
-    decode = command("decode", _decode, "Pose and content to images.")
-    reconstruct = command("reconstruct", _reconstruct, "Images to themselves by way of the latents, with each image's error.")
+    encode = command("encode", _of_data("encode"), "Images or spectra to pose, content and class.")
+    decode = command("decode", _decode, "Pose, content and class to images or spectra.")
+    reconstruct = command("reconstruct", _of_data("reconstruct"), "Images or spectra to themselves by way of the latents, with each one's error.")
+    classify = command("classify", _of_data("classify"), "Which class each image or spectrum shows.")
+    regress = command("regress", _of_data("regress"), "The targets of each image or spectrum.")
+    manifold = command("manifold", _manifold, "A grid of decoded images or spectra over two content latents.")
     load = command("load", _load, "Load a version from the server's bundle folder (needs DICHROIC_ADMIN_TOKEN).")
     unload = command("unload", _unload, "Take a version, or all of a model, out of service (needs DICHROIC_ADMIN_TOKEN).")
-    for sub in (model, encode, decode, reconstruct, load, unload):
+    for sub in (model, encode, decode, reconstruct, classify, regress, manifold, load, unload):
         sub.add_argument("name", metavar="NAME", help="the model's name")
         sub.add_argument("--model-version", type=int, default=0, metavar="N", help="default: the highest")
     for sub in (models, model):
         sub.add_argument("--json", action="store_true", help="print JSON")
+    for sub in (encode, reconstruct, classify, regress):
+        sub.add_argument("data", type=Path, metavar="IN", help=".npy or .npz with images (n, h, w) or (n, h, w, c), or spectra (n, l) or (n, l, c)")
+        sub.add_argument("--array", metavar="NAME", help="which array of an .npz holds them")
+        sub.add_argument("--spectra", action="store_true", help="IN holds spectra, not images")
     for sub in (encode, reconstruct):
-        sub.add_argument("images", type=Path, metavar="IN", help=".npy or .npz with images (n, h, w) or (n, h, w, c)")
-        sub.add_argument("--array", metavar="NAME", help="which array of an .npz holds the images")
-    for sub in (encode, decode, reconstruct):
+        sub.add_argument("--conditions", type=float, nargs="+", metavar="C", help="the model's conditions, for every row")
+        sub.add_argument("--conditions-array", metavar="NAME", help="which array of IN, an .npz, holds conditions (n, k), one row each")
+    for sub in (encode, decode, reconstruct, classify, regress, manifold):
         sub.add_argument("--out", type=Path, required=True, metavar="OUT.npz", help="where the answer goes")
     decode.add_argument("latents", type=Path, nargs="?", metavar="LATENTS.npz", help=f"arrays named as `encode` writes them: {', '.join(LATENTS)}")
-    decode.add_argument("--content", type=float, nargs="+", metavar="Z", help="content latents, for every row")
-    decode.add_argument("--angle-rad", type=float, nargs="+", metavar="A", help="radians counter-clockwise: one for every row, or one each")
-    decode.add_argument("--scale", type=float, nargs="+", metavar="S", help="> 0: one for every row, or one each")
-    decode.add_argument("--shift-down-px", type=float, nargs="+", metavar="D", help="pixels: one for every row, or one each")
-    decode.add_argument("--shift-right-px", type=float, nargs="+", metavar="R", help="pixels: one for every row, or one each")
+    _add_latents(decode, "one for every row, or one each")
+    _add_latents(manifold, "for the whole grid")
+    manifold.add_argument("--axes", type=int, nargs=2, default=(0, 1), metavar=("I", "J"), help="content latents, from 0: down and to the right")
+    manifold.add_argument("--counts", type=int, nargs=2, default=(12, 12), metavar=("M", "N"), help="steps down and to the right; default 12 12")
+    manifold.add_argument("--range-1", type=float, nargs=2, metavar=("LOW", "HIGH"), help="default: the prior's 5 %% and 95 %% quantiles")
+    manifold.add_argument("--range-2", type=float, nargs=2, metavar=("LOW", "HIGH"), help="as --range-1")
+    manifold.add_argument("--spacing", choices=("quantile", "value"), default="quantile", help="equal steps of the prior's probability, or of value")
     return parser
+
+
+def _add_latents(sub: argparse.ArgumentParser, rows: str) -> None:
+    sub.add_argument("--content", type=float, nargs="+", metavar="Z", help="content latents, for every row")
+    sub.add_argument("--angle-rad", type=float, nargs="+", metavar="A", help=f"radians counter-clockwise: {rows}")
+    sub.add_argument("--scale", type=float, nargs="+", metavar="S", help=f"> 0: {rows}")
+    sub.add_argument("--shift-down-px", type=float, nargs="+", metavar="D", help=f"pixels: {rows}")
+    sub.add_argument("--shift-right-px", type=float, nargs="+", metavar="R", help=f"pixels: {rows}")
+    sub.add_argument("--class-index", type=int, nargs="+", metavar="K", help=f"the class, from 0: {rows}")
+    sub.add_argument("--conditions", type=float, nargs="+", metavar="C", help="the model's conditions, for every row")
 
 
 def _seconds(text: str) -> float:
@@ -127,27 +148,44 @@ def _model(chosen: argparse.Namespace) -> None:
     print(as_json(info) if chosen.json else model_text(info))
 
 
-def _encode(chosen: argparse.Namespace) -> None:
-    check_output(chosen.out)
-    images = read_images(chosen.images, chosen.array)
-    progress = ProgressLine("encode")
-    with _client(chosen) as client:
-        try:
-            answer = client.encode(chosen.name, images, version=chosen.model_version, timeout_s=chosen.timeout_s, progress=progress)
-        finally:
-            progress.close()
-    _write(chosen.out, answer)
+def _of_data(capability: str) -> Callable[[argparse.Namespace], None]:
+    """What a command does that takes a file of images or spectra: encode, reconstruct, classify or regress."""
+
+    def run(chosen: argparse.Namespace) -> None:
+        check_output(chosen.out)
+        kind = "spectra" if chosen.spectra else "images"
+        given: dict[str, NDArray] = {kind: read_data(chosen.data, chosen.array, kind)}
+        if getattr(chosen, "conditions", None) is not None:
+            given["conditions"] = np.asarray(chosen.conditions)
+        elif getattr(chosen, "conditions_array", None) is not None:
+            given["conditions"] = read_data(chosen.data, chosen.conditions_array, "conditions")
+        progress = ProgressLine(capability)
+        with _client(chosen) as client:
+            ask = getattr(client, capability)
+            try:
+                answer = ask(chosen.name, **given, version=chosen.model_version, timeout_s=chosen.timeout_s, progress=progress)
+            finally:
+                progress.close()
+        _write(chosen.out, answer)
+
+    return run
 
 
-def _reconstruct(chosen: argparse.Namespace) -> None:
+def _manifold(chosen: argparse.Namespace) -> None:
     check_output(chosen.out)
-    images = read_images(chosen.images, chosen.array)
-    progress = ProgressLine("reconstruct")
+    given = _options(chosen)
     with _client(chosen) as client:
-        try:
-            answer = client.reconstruct(chosen.name, images, version=chosen.model_version, timeout_s=chosen.timeout_s, progress=progress)
-        finally:
-            progress.close()
+        answer = client.decode_manifold(
+            chosen.name,
+            axes=tuple(chosen.axes),
+            counts=tuple(chosen.counts),
+            range_1=chosen.range_1 and tuple(chosen.range_1),
+            range_2=chosen.range_2 and tuple(chosen.range_2),
+            spacing=chosen.spacing,
+            version=chosen.model_version,
+            timeout_s=chosen.timeout_s,
+            **given,
+        )
     _write(chosen.out, answer)
 
 
@@ -157,17 +195,7 @@ def _decode(chosen: argparse.Namespace) -> None:
     progress = ProgressLine("decode")
     with _client(chosen) as client:
         try:
-            answer = client.decode(
-                chosen.name,
-                content=given.get("content"),
-                angle_rad=given.get("angle_rad"),
-                scale=given.get("scale"),
-                shift_down_px=given.get("shift_down_px"),
-                shift_right_px=given.get("shift_right_px"),
-                version=chosen.model_version,
-                timeout_s=chosen.timeout_s,
-                progress=progress,
-            )
+            answer = client.decode(chosen.name, version=chosen.model_version, timeout_s=chosen.timeout_s, progress=progress, **given)
         finally:
             progress.close()
     _write(chosen.out, answer)
@@ -178,12 +206,13 @@ def _latents(chosen: argparse.Namespace) -> dict[str, NDArray]:
     given = {} if chosen.latents is None else {name: values for name, values in read_arrays(chosen.latents).items() if name in LATENTS}
     if chosen.latents is not None and not given:
         raise FileError(f"{chosen.latents} holds none of {', '.join(LATENTS)}.")
-    for name in LATENTS:
-        values = getattr(chosen, name)
-        if values is not None:
-            # A single number stands for every row; content's numbers are those of one row.
-            given[name] = np.asarray(values if name == "content" or len(values) > 1 else values[0])
-    return given
+    return given | _options(chosen)
+
+
+def _options(chosen: argparse.Namespace) -> dict[str, NDArray]:
+    """The latents that options give. A single number stands for every row; those of ROWS are one row."""
+    given = {name: getattr(chosen, name) for name in LATENTS if getattr(chosen, name) is not None}
+    return {name: np.asarray(values if name in ROWS or len(values) > 1 else values[0]) for name, values in given.items()}
 
 
 def _load(chosen: argparse.Namespace) -> None:
@@ -199,7 +228,7 @@ def _unload(chosen: argparse.Namespace) -> None:
         print(f"{model.name} version {model.version} no longer serves")
 
 
-def _write(path: Path, answer: Encoding | Decoding | Reconstruction) -> None:
+def _write(path: Path, answer: Encoding | Decoding | Reconstruction | Classification | Regression | Manifold) -> None:
     """Every attribute under its own name, without those the model does not have; the model as model_name, model_version, model_digest."""
     found = {field.name: getattr(answer, field.name) for field in fields(answer) if field.name != "model"}
     arrays = {name: np.asarray(value) for name, value in found.items() if value is not None}

@@ -33,8 +33,8 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
         raise FileError(f"{path} is not a .npy or .npz file of plain numbers: {error}") from error
 
 
-def read_images(path: Path, array: str | None) -> NDArray:
-    """The images in a file: the named array, else the only one, else the one called "images".
+def read_data(path: Path, array: str | None, kind: str) -> NDArray:
+    """The images, or another kind of data, in a file: the named array, else the only one, else the one that is called so.
 
     Raises:
         FileError: as read_arrays; or no such array, or several and none chosen.
@@ -43,10 +43,10 @@ def read_images(path: Path, array: str | None) -> NDArray:
     listed = ", ".join(f"{name} {values.shape} {values.dtype}" for name, values in arrays.items()) or "nothing"
     if array is not None and array not in arrays:
         raise FileError(f"{path} has no array {array!r}; it holds {listed}.")
-    if array is None and len(arrays) != 1 and "images" not in arrays:
+    if array is None and len(arrays) != 1 and kind not in arrays:
         raise FileError(f"{path} holds several arrays; choose one with --array: {listed}.")
     if array is None:
-        array = "images" if "images" in arrays else next(iter(arrays))
+        array = kind if kind in arrays else next(iter(arrays))
     return arrays[array]
 
 

@@ -3,11 +3,13 @@
 from dichroic.bundle.files import MANIFEST_NAME, README_NAME, versions_in
 from dichroic.bundle.manifest import (
     FORMAT_VERSION,
+    Condition,
     LatentSection,
     Manifest,
     Metric,
     Preprocessing,
     Signature,
+    Target,
     TensorSpec,
     TrainingData,
 )
@@ -19,11 +21,13 @@ __all__ = [
     "MANIFEST_NAME",
     "README_NAME",
     "Bundle",
+    "Condition",
     "LatentSection",
     "Manifest",
     "Metric",
     "Preprocessing",
     "Signature",
+    "Target",
     "TensorSpec",
     "TrainingData",
     "read_bundle",

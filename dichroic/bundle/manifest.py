@@ -5,31 +5,48 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from dichroic.bundle.files import MANIFEST_NAME, MAX_VERSION, MODEL_NAME
+from dichroic.bundle.latent_section import Condition, Invariance, LatentSection, Target, TopologyAxis
+from dichroic.bundle.section import Section
+from dichroic.bundle.tensors import ITEM_BYTES, MAX_ROW_ELEMENTS, Signature, TensorSpec
+
+__all__ = [
+    "FORMAT_VERSION",
+    "ITEM_BYTES",
+    "MAX_ROW_ELEMENTS",
+    "Calibration",
+    "Condition",
+    "ErrorCalibration",
+    "FileEntry",
+    "Invariance",
+    "LatentSection",
+    "Manifest",
+    "Metric",
+    "Preprocessing",
+    "Producer",
+    "Quantile",
+    "Section",
+    "Signature",
+    "Target",
+    "TensorSpec",
+    "TopologyAxis",
+    "TrainingData",
+    "bound",
+    "canonical_json",
+]
 
 # Major.minor. Anything that can change a number a bundle answers is a major change.
-FORMAT_VERSION = "1.0"
-# A row is an image, a spectrum or latents; more is a mistake, or an attack on the server's memory.
-MAX_ROW_ELEMENTS = 1 << 28
+FORMAT_VERSION = "1.1"
 
 Name = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SignatureName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z0-9]{1,16})?$")]
-Axis = Annotated[int, Field(ge=0, le=1 << 24)]
-DType = Literal["uint8", "uint16", "int64", "float32", "float64", "bool"]
-ITEM_BYTES = {"uint8": 1, "uint16": 2, "int64": 8, "float32": 4, "float64": 8, "bool": 1}
 Kind = Literal["latent", "mechanism", "transition"]
-Invariance = Literal["rotation", "translation", "scale"]
-
-
-class Section(BaseModel):
-    """Frozen, closed, and without NaN: JSON has none, and a NaN in a manifest is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class FileEntry(Section):
@@ -38,61 +55,6 @@ class FileEntry(Section):
     path: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
     sha256: Sha256
     size_bytes: Annotated[int, Field(ge=0)]
-
-
-class TensorSpec(Section):
-    """One input or output of a graph.
-
-    `shape` has the batch axis by its name "n" and always first; `range_low`/`range_high` are None where not bounded.
-    """
-
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    dtype: DType
-    shape: Annotated[tuple[Literal["n"] | Axis, ...], Field(min_length=1, max_length=8)]
-    axes: tuple[str, ...]
-    unit: Annotated[str, StringConstraints(min_length=1)]
-    range_low: float | None = None
-    range_high: float | None = None
-    meaning: Annotated[str, StringConstraints(min_length=1)]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.shape[0] != "n" or "n" in self.shape[1:]:
-            raise ValueError(f"{self.name}: the first axis, and no other, is the batch axis 'n', not {self.shape}")
-        if math.prod(self.row_shape) > MAX_ROW_ELEMENTS:
-            raise ValueError(f"{self.name}: a row of shape {self.row_shape} has more than {MAX_ROW_ELEMENTS} elements")
-        if len(self.axes) != len(self.shape):
-            raise ValueError(f"{self.name}: {len(self.axes)} axis names for {len(self.shape)} axes")
-        if self.range_low is not None and self.range_high is not None and self.range_low > self.range_high:
-            raise ValueError(f"{self.name}: range_low {self.range_low} is above range_high {self.range_high}")
-        return self
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row, without the batch axis."""
-        return tuple(int(length) for length in self.shape[1:])
-
-
-class Signature(Section):
-    """One capability's graph. `max_batch`: the most rows one run may take (bounds the memory of intermediate results)."""
-
-    graph: str
-    inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
-    outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
-    max_batch: Annotated[int, Field(ge=1, le=65536)]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row of every input and output."""
-        return sum(math.prod(spec.row_shape) * ITEM_BYTES[spec.dtype] for spec in (*self.inputs, *self.outputs))
-
-    @model_validator(mode="after")
-    def _named_once(self) -> Self:
-        for tensors in (self.inputs, self.outputs):
-            names = [tensor.name for tensor in tensors]
-            if len(set(names)) != len(names):
-                raise ValueError(f"{self.graph}: two inputs or two outputs have one name: {names}")
-        return self
 
 
 class Preprocessing(Section):
@@ -143,9 +105,24 @@ class ErrorCalibration(Section):
 
 
 class Calibration(Section):
-    """What was checked on held-out data before the bundle was written."""
+    """What was checked on held-out data before the bundle was written.
+
+    `reconstruction_error_sample`: of the `reconstruction_error.count` held-out errors in ascending order, up to 1000 at evenly spaced ranks, the
+    least and the greatest among them; all of them where there are no more than 1000. The novelty p-value is made from it.
+    """
 
     reconstruction_error: ErrorCalibration | None = None
+    reconstruction_error_sample: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(max_length=1000)] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sample = self.reconstruction_error_sample
+        count = 0 if self.reconstruction_error is None else self.reconstruction_error.count
+        if sample and not 2 <= len(sample) <= count:
+            raise ValueError(f"reconstruction_error_sample has {len(sample)} errors; 2 to all of the {count} that reconstruction_error counts")
+        if any(low > high for low, high in pairwise(sample)):
+            raise ValueError("reconstruction_error_sample is not in ascending order")
+        return self
 
 
 class TrainingData(Section):
@@ -162,43 +139,6 @@ class Producer(Section):
     git_commit: str
     packages: dict[str, str]
     timings_s: dict[str, float] = Field(default_factory=dict)
-
-
-class LatentSection(Section):
-    """The latent room's own facts.
-
-    `pose_convention` names how pose is reported; the only one so far is "object-ccw-row0-top": the object's own pose, angle
-    counter-clockwise with row 0 at the top, scale > 1 larger, shift in input-image pixels down and right, about the image's centre.
-    """
-
-    invariances: tuple[Invariance, ...]
-    image_height_px: Annotated[int, Field(ge=2)]
-    image_width_px: Annotated[int, Field(ge=2)]
-    channels: Annotated[int, Field(ge=1)]
-    channel_names: tuple[str, ...] = ()
-    pixel_size_nm: Annotated[float, Field(gt=0)] | None = None
-    content_size: Annotated[int, Field(ge=0)]
-    latent_names: Annotated[tuple[str, ...], Field(min_length=1)]
-    pose_convention: Literal["object-ccw-row0-top"] = "object-ccw-row0-top"
-    rotation_prior_sd_rad: Annotated[float, Field(gt=0)] | None = None
-    shift_prior_sd: Annotated[float, Field(gt=0)] | None = None
-    scale_prior_log_sd: Annotated[float, Field(gt=0)] | None = None
-    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"]
-    novelty_threshold: float | None = None
-    novelty_false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for names in (self.invariances, self.latent_names, self.channel_names):
-            if len(set(names)) != len(names):
-                raise ValueError(f"a name stands twice in {names}")
-        if self.channel_names and len(self.channel_names) != self.channels:
-            raise ValueError(f"{len(self.channel_names)} channel names for {self.channels} channels")
-        if self.content_size > len(self.latent_names):
-            raise ValueError(f"content_size {self.content_size} is more than the {len(self.latent_names)} latents")
-        if (self.novelty_threshold is None) != (self.novelty_false_alarm_rate is None):
-            raise ValueError("novelty_threshold and novelty_false_alarm_rate are given together or not at all")
-        return self
 
 
 class Manifest(Section):
@@ -235,6 +175,8 @@ class Manifest(Section):
             raise ValueError("a bundle of kind 'latent' has the section 'preprocessing'")
         if self.latent is not None and self.preprocessing is not None and len(self.preprocessing.input_low) != self.latent.channels:
             raise ValueError(f"preprocessing has {len(self.preprocessing.input_low)} channels, latent has {self.latent.channels}")
+        if self.latent is not None:
+            self.latent.check_signatures(self.signatures)
         return self
 
     @property

@@ -25,7 +25,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """Pose and content of n images, in their order. Pose is the object's, about the image's centre, row 0 at the top.
+    """Pose, content and class of n images, or spectra, in their order. Pose is the object's, about the image's centre, row 0 at the top.
 
     Attributes:
         model: which model answered, for every row.
@@ -40,6 +40,8 @@ class Encoding:
         scale: (n,) float32, ratio to the training object's size, > 0, > 1 is larger. None for a model without a scale latent.
         shift_down_px: (n,) float32, input-image pixels towards higher row numbers. None for a model without a translation latent.
         shift_right_px: (n,) float32, input-image pixels towards higher column numbers. None as shift_down_px.
+        class_probabilities: (n, K) float32, rows sum to 1, in the order of the manifest's `latent.class_names`. None for a model without classes.
+        class_index: (n,) int64, the most probable class. None as class_probabilities.
     """
 
     model: ModelIdentity
@@ -54,19 +56,87 @@ class Encoding:
     scale: NDArray | None = None
     shift_down_px: NDArray | None = None
     shift_right_px: NDArray | None = None
+    class_probabilities: NDArray | None = None
+    class_index: NDArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Decoding:
-    """The images that n latents say.
+    """The images, or spectra, that n latents say.
 
     Attributes:
         model: which model answered, for every row.
-        images: (n, h, w) or (n, h, w, c) float32, in the unit of the training data: the likelihood's mean.
+        images: (n, h, w) or (n, h, w, c) float32, in the unit of the training data: the likelihood's mean. None for a model that gives spectra.
+        spectra: (n, l) or (n, l, c) float32, likewise. None for a model that gives images.
     """
 
     model: ModelIdentity
-    images: NDArray
+    images: NDArray | None = None
+    spectra: NDArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Manifold:
+    """A grid of decoded images, or spectra, over two content latents.
+
+    Attributes:
+        model: which model answered.
+        values_1: (count_1,) float32, ascending: the first axis' content latent in each row of the grid, from the top.
+        values_2: (count_2,) float32, ascending: the second axis' content latent in each column of the grid, from the left.
+        images: (count_1, count_2, h, w) or (count_1, count_2, h, w, c) float32, in the unit of the training data. None for a model that gives
+            spectra.
+        spectra: (count_1, count_2, l) or (count_1, count_2, l, c) float32, likewise. None for a model that gives images.
+    """
+
+    model: ModelIdentity
+    values_1: NDArray
+    values_2: NDArray
+    images: NDArray | None = None
+    spectra: NDArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Which class each of n images, or spectra, shows.
+
+    Attributes:
+        model: which model answered, for every row.
+        frame_id: as given with the call.
+        acquisition_time_unix_ns: as given with the call, nanoseconds since 1970-01-01T00:00:00 UTC; 0 is unknown.
+        class_probabilities: (n, K) float32, rows sum to 1, in the order of class_names.
+        class_index: (n,) int64, the most probable class.
+        class_names: the K classes.
+    """
+
+    model: ModelIdentity
+    frame_id: str
+    acquisition_time_unix_ns: int
+    class_probabilities: NDArray
+    class_index: NDArray
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """The targets of n images, or spectra.
+
+    Attributes:
+        model: which model answered, for every row.
+        frame_id: as given with the call.
+        acquisition_time_unix_ns: as given with the call, nanoseconds since 1970-01-01T00:00:00 UTC; 0 is unknown.
+        target_mean: (n, t) float32, the expected value of each target, in its unit.
+        target_sd: (n, t) float32, its standard deviation, in its unit: of the observable, noise included.
+        names: the t targets.
+        units: the unit of each; "1" for none.
+    """
+
+    model: ModelIdentity
+    frame_id: str
+    acquisition_time_unix_ns: int
+    target_mean: NDArray
+    target_sd: NDArray
+    names: tuple[str, ...]
+    units: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +147,14 @@ class Reconstruction:
         model: which model answered, for every row.
         frame_id: as given with the call.
         acquisition_time_unix_ns: as given with the call, nanoseconds since 1970-01-01T00:00:00 UTC; 0 is unknown.
-        reconstruction: (n, h, w) or (n, h, w, c) float32, in the unit of the training data.
+        reconstruction: (n, h, w) or (n, h, w, c), of spectra (n, l) or (n, l, c), float32, in the unit of the training data.
         error: (n,) float32, mean over pixels and channels of the squared difference, scaled so that the model's input range is [0, 1]; >= 0.
         error_threshold: the error that a share `novel_false_alarm_rate` of the held-out images exceed. None where not calibrated.
         novel_false_alarm_rate: that share, in (0, 1). None where not calibrated.
         novel: (n,) bool, error > error_threshold: the model has probably not seen the like. None where not calibrated.
+        p_value: (n,) float32 in (0, 1]: the share of held-out images with at least this error, the image itself counted. None where not calibrated.
+        class_probabilities: (n, K) float32, rows sum to 1. None for a model without classes.
+        class_index: (n,) int64, the most probable class. None as class_probabilities.
     """
 
     model: ModelIdentity
@@ -92,6 +165,9 @@ class Reconstruction:
     error_threshold: float | None = None
     novel_false_alarm_rate: float | None = None
     novel: NDArray | None = None
+    p_value: NDArray | None = None
+    class_probabilities: NDArray | None = None
+    class_index: NDArray | None = None
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,34 @@ import grpc
 from google.protobuf.message import Message
 
 from dichroic.client import models as read
-from dichroic.client.answers import Decoding, Encoding, ModelIdentity, ModelInfo, ModelSummary, Reconstruction
+from dichroic.client.answers import (
+    Classification,
+    Decoding,
+    Encoding,
+    Manifold,
+    ModelIdentity,
+    ModelInfo,
+    ModelSummary,
+    Reconstruction,
+    Regression,
+)
 from dichroic.client.channel import CLOSED, Connection, Stubs
-from dichroic.client.inputs import Images, Numbers
+from dichroic.client.grids import Range, manifold_of, manifold_request
+from dichroic.client.inputs import Classes, Images, Numbers, checked_data, checked_latents
 from dichroic.client.messages import IN_FLIGHT, MESSAGE_BYTES, Messages, Progress
-from dichroic.client.requests import Answer, BatchCall, Request, Response, check_name, decode_call, encode_call, reconstruct_call
+from dichroic.client.requests import (
+    Answer,
+    BatchCall,
+    Echo,
+    Request,
+    Response,
+    check_name,
+    classify_call,
+    decode_call,
+    encode_call,
+    reconstruct_call,
+    regress_call,
+)
 from dichroic.client.retry import Attempts, Deadline, RetryPolicy
 from dichroic.errors import CancelledError, MessageTooLargeError
 from dichroic.status import from_rpc_error
@@ -71,16 +94,19 @@ class AsyncClient:
     async def encode(
         self,
         model_name: str,
-        images: Images,
+        images: Images | None = None,
         *,
+        spectra: Images | None = None,
+        conditions: Numbers | None = None,
         version: int = 0,
         frame_id: str = "",
         acquisition_time_unix_ns: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
     ) -> Encoding:
-        """Images to pose and content; see Client.encode."""
-        return await self._run(encode_call(model_name, images, version, frame_id, acquisition_time_unix_ns), timeout_s, progress)
+        """Images, or spectra, to pose, content and class; see Client.encode."""
+        data = checked_data(images, spectra, conditions)
+        return await self._run(encode_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
 
     async def decode(
         self,
@@ -91,35 +117,104 @@ class AsyncClient:
         scale: Numbers | None = None,
         shift_down_px: Numbers | None = None,
         shift_right_px: Numbers | None = None,
+        class_index: Classes | None = None,
+        conditions: Numbers | None = None,
         version: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
     ) -> Decoding:
-        """Pose and content to images; see Client.decode."""
-        call = decode_call(
-            model_name,
-            version,
+        """Pose, content and class to images or spectra; see Client.decode."""
+        latents = checked_latents(
             content=content,
             angle_rad=angle_rad,
             scale=scale,
             shift_down_px=shift_down_px,
             shift_right_px=shift_right_px,
+            class_index=class_index,
+            conditions=conditions,
         )
-        return await self._run(call, timeout_s, progress)
+        return await self._run(decode_call(model_name, latents, version), timeout_s, progress)
+
+    async def decode_manifold(
+        self,
+        model_name: str,
+        *,
+        axes: tuple[int, int] = (0, 1),
+        counts: tuple[int, int] = (12, 12),
+        range_1: Range | None = None,
+        range_2: Range | None = None,
+        spacing: str = "quantile",
+        content: Numbers | None = None,
+        angle_rad: Numbers | None = None,
+        scale: Numbers | None = None,
+        shift_down_px: Numbers | None = None,
+        shift_right_px: Numbers | None = None,
+        class_index: Classes | None = None,
+        conditions: Numbers | None = None,
+        version: int = 0,
+        timeout_s: float | None = 30.0,
+    ) -> Manifold:
+        """A grid of decoded images, or spectra, over two content latents; see Client.decode_manifold."""
+        fixed = checked_latents(
+            content=content,
+            angle_rad=angle_rad,
+            scale=scale,
+            shift_down_px=shift_down_px,
+            shift_right_px=shift_right_px,
+            class_index=class_index,
+            conditions=conditions,
+        )
+        request = manifold_request(model_name, version, axes=axes, counts=counts, ranges=(range_1, range_2), spacing=spacing, fixed=fixed)
+        return manifold_of(await self._once(self._stubs().latent.DecodeManifold, request, self._deadline(timeout_s)))
 
     async def reconstruct(
         self,
         model_name: str,
-        images: Images,
+        images: Images | None = None,
         *,
+        spectra: Images | None = None,
+        conditions: Numbers | None = None,
         version: int = 0,
         frame_id: str = "",
         acquisition_time_unix_ns: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
     ) -> Reconstruction:
-        """Images to themselves by way of the latents; see Client.reconstruct."""
-        return await self._run(reconstruct_call(model_name, images, version, frame_id, acquisition_time_unix_ns), timeout_s, progress)
+        """Images, or spectra, to themselves by way of the latents; see Client.reconstruct."""
+        data = checked_data(images, spectra, conditions)
+        return await self._run(reconstruct_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
+
+    async def classify(
+        self,
+        model_name: str,
+        images: Images | None = None,
+        *,
+        spectra: Images | None = None,
+        version: int = 0,
+        frame_id: str = "",
+        acquisition_time_unix_ns: int = 0,
+        timeout_s: float | None = 30.0,
+        progress: Progress | None = None,
+    ) -> Classification:
+        """Which class each image, or spectrum, shows; see Client.classify."""
+        data = checked_data(images, spectra, None)
+        return await self._run(classify_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
+
+    async def regress(
+        self,
+        model_name: str,
+        images: Images | None = None,
+        *,
+        spectra: Images | None = None,
+        version: int = 0,
+        frame_id: str = "",
+        acquisition_time_unix_ns: int = 0,
+        timeout_s: float | None = 30.0,
+        progress: Progress | None = None,
+    ) -> Regression:
+        """The targets of each image, or spectrum; see Client.regress."""
+        data = checked_data(images, spectra, None)
+        return await self._run(regress_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
 
     async def models(self, *, timeout_s: float | None = 30.0) -> list[ModelSummary]:
         """Every version the server knows; see Client.models."""

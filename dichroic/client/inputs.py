@@ -1,7 +1,7 @@
 """What a caller hands in, checked before anything is sent: an error here costs no round trip and names the row.
 
 The rule for images: there is always a batch axis, (n, h, w) or (n, h, w, c); a list of n images of one shape counts as one. A single image
-without it is refused, because (h, w, c) cannot be told from (n, h, w). Answers have the batch axis too.
+without it is refused, because (h, w, c) cannot be told from (n, h, w). Likewise for spectra, (n, l) or (n, l, c). Answers have the batch axis too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dichroic.wire import NDArray
 
 Images: TypeAlias = NDArray | Sequence[NDArray]
 Numbers: TypeAlias = NDArray | Sequence[float] | Sequence[Sequence[float]] | float
+Classes: TypeAlias = NDArray | Sequence[int] | int
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -32,7 +33,7 @@ def checked_images(images: Images) -> NDArray:
     Raises:
         InvalidTensorError: another dtype, another number of axes, no rows, NaN, infinity, or a value beyond float32.
     """
-    values = _stacked(images)
+    values = _stacked(images, "images")
     if values.dtype.kind not in "uf" or (values.dtype.kind == "u" and values.dtype.itemsize > 2):
         raise _invalid(
             "images",
@@ -49,10 +50,52 @@ def checked_images(images: Images) -> NDArray:
     return _float32(values, "images")
 
 
+def checked_spectra(spectra: Images) -> NDArray:
+    """Spectra as they are sent: (n, l) or (n, l, c) float32, from such an array of any real numbers, or a sequence of n of (l,) or (l, c).
+
+    Raises:
+        InvalidTensorError: another number of axes, no rows, not a real number, NaN, infinity, or a value beyond float32.
+    """
+    values = _stacked(spectra, "spectra")
+    if values.dtype.kind not in "uif":
+        raise _invalid("spectra", f"have dtype {values.dtype}; give real numbers")
+    if values.ndim not in (2, 3):
+        hint = "; a single spectrum gets its batch axis by [spectrum] or spectrum[None]" if values.ndim == 1 else ""
+        raise _invalid("spectra", f"have {values.ndim} axes; expected (n, l), or (n, l, c) for several channels{hint}")
+    if 0 in values.shape:
+        raise _invalid("spectra", f"have shape {values.shape}: there is nothing in them")
+    return _float32(values, "spectra")
+
+
+def checked_data(images: Images | None, spectra: Images | None, conditions: Numbers | None) -> dict[str, NDArray]:
+    """Images or spectra as they are sent, by field name, and with them conditions: (n, k), or (k,) for every row.
+
+    Raises:
+        InvalidFieldError: neither images nor spectra, or both.
+        InvalidTensorError: as checked_images and checked_spectra; conditions that are no real numbers, or have another n.
+    """
+    if (images is None) == (spectra is None):
+        problem = "both are given" if images is not None else "neither is given"
+        raise InvalidFieldError(f"Give images or spectra, whichever the model takes; {problem}.", field="images")
+    data = {"images": checked_images(images)} if images is not None else {}
+    if spectra is not None:
+        data["spectra"] = checked_spectra(spectra)
+    if conditions is None:
+        return data
+    return _with_equal_rows(data | {"conditions": _latent(conditions, "conditions", 2)}, {"conditions": 2})
+
+
 def checked_latents(
-    content: Numbers | None, angle_rad: Numbers | None, scale: Numbers | None, shift_down_px: Numbers | None, shift_right_px: Numbers | None
+    *,
+    content: Numbers | None = None,
+    angle_rad: Numbers | None = None,
+    scale: Numbers | None = None,
+    shift_down_px: Numbers | None = None,
+    shift_right_px: Numbers | None = None,
+    class_index: Classes | None = None,
+    conditions: Numbers | None = None,
 ) -> dict[str, NDArray]:
-    """Latents as they are sent: those that are given, each with n rows.
+    """Latents as they are sent: those that are given, each with n rows; none where nothing is given.
 
     Args:
         content: (n, d), or (d,) to be used for every row.
@@ -60,13 +103,15 @@ def checked_latents(
         scale: (n,) or one number for every row; > 0.
         shift_down_px: (n,) or one number for every row; pixels towards higher row numbers.
         shift_right_px: (n,) or one number for every row; pixels towards higher column numbers.
+        class_index: (n,) or one whole number for every row; >= 0.
+        conditions: (n, k), or (k,) to be used for every row.
 
     Returns:
-        float32 arrays by field name. n is 1 when nothing has a batch axis.
+        float32 arrays by field name, class_index int64. n is 1 when nothing has a batch axis.
 
     Raises:
-        InvalidTensorError: a wrong number of axes, different n, no rows, not a real number, NaN, infinity or beyond float32; scale <= 0.
-        InvalidFieldError: nothing is given.
+        InvalidTensorError: a wrong number of axes, different n, no rows, not a real number, NaN, infinity or beyond float32; scale <= 0; a class
+            that is no whole number from 0 on.
     """
     given = {
         "content": (content, 2),
@@ -74,13 +119,19 @@ def checked_latents(
         "scale": (scale, 1),
         "shift_down_px": (shift_down_px, 1),
         "shift_right_px": (shift_right_px, 1),
+        "conditions": (conditions, 2),
     }
     arrays = {name: _latent(values, name, axes) for name, (values, axes) in given.items() if values is not None}
-    if not arrays:
-        raise InvalidFieldError("There is nothing to decode; give content, angle_rad, scale, shift_down_px or shift_right_px.", field="content")
-    rows = {name: len(values) for name, values in arrays.items() if values.ndim == given[name][1]}
+    if class_index is not None:
+        arrays["class_index"] = _classes(class_index)
+    return _with_equal_rows(arrays, {name: axes for name, (_, axes) in given.items()} | {"class_index": 1})
+
+
+def _with_equal_rows(arrays: dict[str, NDArray], axes: dict[str, int]) -> dict[str, NDArray]:
+    """The arrays with n rows each. `axes`: how many axes an array has that brings its own rows; one axis fewer is one row for all."""
+    rows = {name: len(values) for name, values in arrays.items() if values.ndim == axes.get(name, values.ndim)}
     if len(set(rows.values())) > 1:
-        raise _invalid(next(iter(rows)), f"and the other latents differ in rows: {rows}; give each the same n, or one value for all rows")
+        raise _invalid(next(iter(rows)), f"and the other arrays differ in rows: {rows}; give each the same n, or one value for all rows")
     n = next(iter(rows.values()), 1)
     if n == 0:
         raise _invalid(next(iter(rows)), "has no rows")
@@ -88,16 +139,25 @@ def checked_latents(
     return {name: values if name in rows else np.broadcast_to(values, (n, *values.shape)) for name, values in arrays.items()}
 
 
-def _stacked(images: Images) -> NDArray:
+def _classes(values: Classes) -> NDArray:
+    array = _plain(values, "class_index")
+    if array.dtype.kind not in "ui" or array.ndim > 1:
+        raise _invalid("class_index", f"has dtype {array.dtype} and shape {array.shape}; give whole numbers, (n,) or a single one")
+    if array.size and array.min() < 0:
+        raise _invalid("class_index", f"is {array.min()}; classes are counted from 0")
+    return array.astype(np.int64)
+
+
+def _stacked(images: Images, field: str) -> NDArray:
     if isinstance(images, list | tuple):
-        rows = [_plain(image, "images") for image in images]
+        rows = [_plain(image, field) for image in images]
         kinds = sorted({f"{row.shape} {row.dtype}" for row in rows})
         if len(kinds) != 1:
             # Promoted, a uint8 image among uint16 ones would turn dark.
-            problem = f"differ: {', '.join(kinds[:5])}; one call takes images of one shape and dtype" if kinds else "are an empty list"
-            raise _invalid("images", problem)
+            problem = f"differ: {', '.join(kinds[:5])}; one call takes {field} of one shape and dtype" if kinds else "are an empty list"
+            raise _invalid(field, problem)
         return np.stack(rows)
-    return _plain(images, "images")
+    return _plain(images, field)
 
 
 def _plain(values: object, field: str) -> NDArray:
@@ -115,7 +175,7 @@ def _latent(values: Numbers, field: str, axes: int) -> NDArray:
     if array.dtype.kind not in "uif":
         raise _invalid(field, f"has dtype {array.dtype}; give real numbers")
     if array.ndim not in (axes, axes - 1):
-        shape = "(n, d) or (d,)" if axes == 2 else "(n,) or a single number"
+        shape = ("(n, k) or (k,)" if field == "conditions" else "(n, d) or (d,)") if axes == 2 else "(n,) or a single number"
         raise _invalid(field, f"has shape {array.shape}; expected {shape}")
     checked = _float32(array if array.ndim == axes else array[None], field)
     if field == "scale" and checked.size and checked.min() <= 0:

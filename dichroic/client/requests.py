@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 import numpy as np
 from google.protobuf.message import Message
 
-from dichroic.client.answers import Decoding, Encoding, Reconstruction
+from dichroic.client.answers import Classification, Decoding, Encoding, Reconstruction, Regression
 from dichroic.client.channel import Stubs
-from dichroic.client.inputs import Images, Numbers, checked_images, checked_latents
 from dichroic.client.models import identity_of
 from dichroic.errors import InternalError, InvalidFieldError, InvalidTensorError
 from dichroic.v1 import array_pb2, latent_pb2, models_pb2
@@ -39,7 +38,7 @@ class BatchCall(Generic[Request, Response, Answer]):
     """A capability asked of n rows, in one message or in several.
 
     Attributes:
-        capability: "encode", "decode" or "reconstruct", as in the model's signatures.
+        capability: "encode", "decode", "reconstruct", "classify" or "regress", as in the model's signatures.
         model_name: as given by the caller.
         model_version: as given by the caller; 0: the highest that is ready.
         rows: n, >= 1.
@@ -59,118 +58,109 @@ class BatchCall(Generic[Request, Response, Answer]):
     join: Callable[[Sequence[Response]], Answer]
 
 
+@dataclass(frozen=True)
+class Echo:
+    """What an answer repeats. Refuses a time that is not whole nanoseconds since 1970."""
+
+    frame_id: str
+    acquisition_time_unix_ns: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.acquisition_time_unix_ns <= MAX_INT64:
+            message = f"acquisition_time_unix_ns is {self.acquisition_time_unix_ns}; give nanoseconds since 1970 (time.time_ns()), or 0 for unknown."
+            raise InvalidFieldError(message, field="acquisition_time_unix_ns")
+
+
 def encode_call(
-    model_name: str, images: Images, model_version: int, frame_id: str, acquisition_time_unix_ns: int
+    model_name: str, data: Mapping[str, NDArray], model_version: int, echo: Echo
 ) -> BatchCall[latent_pb2.EncodeRequest, latent_pb2.EncodeResponse, Encoding]:
-    """Images to pose and content.
+    """Images or spectra to pose, content and class. `data`: as checked_data gives it.
 
     Raises:
-        InvalidTensorError: as checked_images.
-        InvalidFieldError: the name, version or time cannot be sent.
+        InvalidFieldError: the name or version cannot be sent.
     """
-    values = checked_images(images)
-    check_name(model_name, model_version)
-    check_time(acquisition_time_unix_ns)
-
-    def build(rows: slice, version: int) -> latent_pb2.EncodeRequest:
-        request = latent_pb2.EncodeRequest(
-            model_name=model_name,
-            model_version=version,
-            frame_id=frame_id,
-            acquisition_time_unix_ns=acquisition_time_unix_ns,
-        )
-        put_array(request.images, values[rows])
-        return request
+    rows = _rows(data)
 
     def join(responses: Sequence[latent_pb2.EncodeResponse]) -> Encoding:
-        return Encoding(
-            model=identity_of(responses[0].model),
-            frame_id=frame_id,
-            acquisition_time_unix_ns=acquisition_time_unix_ns,
-            content=_matrix([response.content for response in responses], len(values), "content"),
-            content_sd=_matrix([response.content_sd for response in responses], len(values), "content_sd"),
-            latent_mean=_matrix([response.latent_mean for response in responses], len(values), "latent_mean"),
-            latent_sd=_matrix([response.latent_sd for response in responses], len(values), "latent_sd"),
-            angle_rad=_joined([response.angle_rad for response in responses], len(values), "angle_rad"),
-            angle_sd_rad=_joined([response.angle_sd_rad for response in responses], len(values), "angle_sd_rad"),
-            scale=_joined([response.scale for response in responses], len(values), "scale"),
-            shift_down_px=_joined([response.shift_down_px for response in responses], len(values), "shift_down_px"),
-            shift_right_px=_joined([response.shift_right_px for response in responses], len(values), "shift_right_px"),
-        )
+        matrices = ("content", "content_sd", "latent_mean", "latent_sd")
+        others = ("angle_rad", "angle_sd_rad", "scale", "shift_down_px", "shift_right_px", "class_probabilities", "class_index")
+        found: dict[str, Any] = {name: _matrix(_parts(responses, name), rows, name) for name in matrices}
+        found |= {name: _joined(_parts(responses, name), rows, name) for name in others}
+        return Encoding(identity_of(responses[0].model), echo.frame_id, echo.acquisition_time_unix_ns, **found)
 
-    return BatchCall("encode", model_name, model_version, len(values), values[0].nbytes, lambda stubs: stubs.latent.Encode, build, join)
+    build = _builder(latent_pb2.EncodeRequest, model_name, model_version, data, echo)
+    return BatchCall("encode", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Encode, build, join)
 
 
 def reconstruct_call(
-    model_name: str, images: Images, model_version: int, frame_id: str, acquisition_time_unix_ns: int
+    model_name: str, data: Mapping[str, NDArray], model_version: int, echo: Echo
 ) -> BatchCall[latent_pb2.ReconstructRequest, latent_pb2.ReconstructResponse, Reconstruction]:
-    """Images to themselves by way of the latents.
-
-    Raises:
-        InvalidTensorError: as checked_images.
-        InvalidFieldError: the name, version or time cannot be sent.
-    """
-    values = checked_images(images)
-    check_name(model_name, model_version)
-    check_time(acquisition_time_unix_ns)
-
-    def build(rows: slice, version: int) -> latent_pb2.ReconstructRequest:
-        request = latent_pb2.ReconstructRequest(
-            model_name=model_name,
-            model_version=version,
-            frame_id=frame_id,
-            acquisition_time_unix_ns=acquisition_time_unix_ns,
-        )
-        put_array(request.images, values[rows])
-        return request
+    """Images or spectra to themselves by way of the latents. Arguments and errors as encode_call."""
+    rows = _rows(data)
 
     def join(responses: Sequence[latent_pb2.ReconstructResponse]) -> Reconstruction:
-        novel = _joined([response.novel for response in responses], len(values), "novel")
-        return Reconstruction(
-            model=identity_of(responses[0].model),
-            frame_id=frame_id,
-            acquisition_time_unix_ns=acquisition_time_unix_ns,
-            reconstruction=_required([response.reconstruction for response in responses], len(values), "reconstruction"),
-            error=_required([response.error for response in responses], len(values), "error"),
-            error_threshold=None if novel is None else responses[0].error_threshold,
-            novel_false_alarm_rate=None if novel is None else responses[0].novel_false_alarm_rate,
-            novel=novel,
+        found: dict[str, Any] = {name: _required(_parts(responses, name), rows, name) for name in ("reconstruction", "error")}
+        found |= {name: _joined(_parts(responses, name), rows, name) for name in ("novel", "p_value", "class_probabilities", "class_index")}
+        if found["novel"] is not None:
+            found |= {name: getattr(responses[0], name) for name in ("error_threshold", "novel_false_alarm_rate")}
+        return Reconstruction(identity_of(responses[0].model), echo.frame_id, echo.acquisition_time_unix_ns, **found)
+
+    build = _builder(latent_pb2.ReconstructRequest, model_name, model_version, data, echo)
+    return BatchCall("reconstruct", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Reconstruct, build, join)
+
+
+def classify_call(
+    model_name: str, data: Mapping[str, NDArray], model_version: int, echo: Echo
+) -> BatchCall[latent_pb2.ClassifyRequest, latent_pb2.ClassifyResponse, Classification]:
+    """Which class each image, or spectrum, shows. Arguments and errors as encode_call."""
+    rows = _rows(data)
+
+    def join(responses: Sequence[latent_pb2.ClassifyResponse]) -> Classification:
+        found = {name: _required(_parts(responses, name), rows, name) for name in ("class_probabilities", "class_index")}
+        names = tuple(responses[0].class_names)
+        return Classification(identity_of(responses[0].model), echo.frame_id, echo.acquisition_time_unix_ns, class_names=names, **found)
+
+    build = _builder(latent_pb2.ClassifyRequest, model_name, model_version, data, echo)
+    return BatchCall("classify", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Classify, build, join)
+
+
+def regress_call(
+    model_name: str, data: Mapping[str, NDArray], model_version: int, echo: Echo
+) -> BatchCall[latent_pb2.RegressRequest, latent_pb2.RegressResponse, Regression]:
+    """The targets of each image, or spectrum. Arguments and errors as encode_call."""
+    rows = _rows(data)
+
+    def join(responses: Sequence[latent_pb2.RegressResponse]) -> Regression:
+        found = {name: _required(_parts(responses, name), rows, name) for name in ("target_mean", "target_sd")}
+        first = responses[0]
+        return Regression(
+            identity_of(first.model), echo.frame_id, echo.acquisition_time_unix_ns, names=tuple(first.names), units=tuple(first.units), **found
         )
 
-    return BatchCall("reconstruct", model_name, model_version, len(values), values[0].nbytes, lambda stubs: stubs.latent.Reconstruct, build, join)
+    build = _builder(latent_pb2.RegressRequest, model_name, model_version, data, echo)
+    return BatchCall("regress", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Regress, build, join)
 
 
 def decode_call(
-    model_name: str,
-    model_version: int,
-    *,
-    content: Numbers | None,
-    angle_rad: Numbers | None,
-    scale: Numbers | None,
-    shift_down_px: Numbers | None,
-    shift_right_px: Numbers | None,
+    model_name: str, latents: Mapping[str, NDArray], model_version: int
 ) -> BatchCall[latent_pb2.DecodeRequest, latent_pb2.DecodeResponse, Decoding]:
-    """Latents to images.
+    """Latents to images or spectra. `latents`: as checked_latents gives them.
 
     Raises:
-        InvalidTensorError: as checked_latents.
         InvalidFieldError: nothing is given, or the name or version cannot be sent.
     """
-    latents = checked_latents(content, angle_rad, scale, shift_down_px, shift_right_px)
-    check_name(model_name, model_version)
-    n = len(next(iter(latents.values())))
-
-    def build(rows: slice, version: int) -> latent_pb2.DecodeRequest:
-        request = latent_pb2.DecodeRequest(model_name=model_name, model_version=version)
-        for name, values in latents.items():
-            put_array(getattr(request, name), values[rows])
-        return request
+    if not latents:
+        raise InvalidFieldError("There is nothing to decode; give content, angle_rad, scale, a shift or class_index.", field="content")
+    rows = _rows(latents)
 
     def join(responses: Sequence[latent_pb2.DecodeResponse]) -> Decoding:
-        return Decoding(identity_of(responses[0].model), _required([response.images for response in responses], n, "images"))
+        found = {name: _joined(_parts(responses, name), rows, name) for name in ("images", "spectra")}
+        if all(values is None for values in found.values()):
+            raise InternalError("The server's answer lacks images.")
+        return Decoding(identity_of(responses[0].model), **found)
 
-    row_bytes = sum(values[0].nbytes for values in latents.values())
-    return BatchCall("decode", model_name, model_version, n, row_bytes, lambda stubs: stubs.latent.Decode, build, join)
+    build = _builder(latent_pb2.DecodeRequest, model_name, model_version, latents)
+    return BatchCall("decode", model_name, model_version, rows, _row_bytes(latents), lambda stubs: stubs.latent.Decode, build, join)
 
 
 def check_name(model_name: str, model_version: int) -> None:
@@ -185,15 +175,32 @@ def check_name(model_name: str, model_version: int) -> None:
         raise InvalidFieldError(f"The version is {model_version}; give one from 1, or 0 for the highest ready.", field="model_version")
 
 
-def check_time(acquisition_time_unix_ns: int) -> None:
-    """Refuses a time that is not whole nanoseconds since 1970.
+def _builder(
+    kind: Callable[..., Request], model_name: str, model_version: int, arrays: Mapping[str, NDArray], echo: Echo | None = None
+) -> Callable[[slice, int], Request]:
+    """What makes the request for some of the rows, of a version."""
+    check_name(model_name, model_version)
+    facts = {} if echo is None else {"frame_id": echo.frame_id, "acquisition_time_unix_ns": echo.acquisition_time_unix_ns}
 
-    Raises:
-        InvalidFieldError: negative, or beyond 64 bits.
-    """
-    if not 0 <= acquisition_time_unix_ns <= MAX_INT64:
-        message = f"acquisition_time_unix_ns is {acquisition_time_unix_ns}; give nanoseconds since 1970 (time.time_ns()), or 0 for unknown."
-        raise InvalidFieldError(message, field="acquisition_time_unix_ns")
+    def build(rows: slice, version: int) -> Request:
+        request = kind(model_name=model_name, model_version=version, **facts)
+        for name, values in arrays.items():
+            put_array(getattr(request, name), values[rows])
+        return request
+
+    return build
+
+
+def _rows(arrays: Mapping[str, NDArray]) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _row_bytes(arrays: Mapping[str, NDArray]) -> int:
+    return sum(values[0].nbytes for values in arrays.values())
+
+
+def _parts(responses: Sequence[Message], name: str) -> list[array_pb2.Array]:
+    return [getattr(response, name) for response in responses]
 
 
 def _joined(parts: Sequence[array_pb2.Array], rows: int, field: str) -> NDArray | None:

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Self, TypeVar
-
-import grpc
-from google.protobuf.message import Message
-
 from dichroic.client import models as read
-from dichroic.client.answers import Decoding, Encoding, ModelIdentity, ModelInfo, ModelSummary, Reconstruction
-from dichroic.client.channel import CLOSED, Connection, Stubs
-from dichroic.client.inputs import Images, Numbers
-from dichroic.client.messages import IN_FLIGHT, MESSAGE_BYTES, Messages, Progress
-from dichroic.client.requests import Answer, BatchCall, Request, Response, check_name, decode_call, encode_call, reconstruct_call
-from dichroic.client.retry import Attempts, Deadline, RetryPolicy
-from dichroic.errors import CancelledError, MessageTooLargeError
-from dichroic.status import from_rpc_error
+from dichroic.client.answers import (
+    Classification,
+    Decoding,
+    Encoding,
+    Manifold,
+    ModelIdentity,
+    ModelInfo,
+    ModelSummary,
+    Reconstruction,
+    Regression,
+)
+from dichroic.client.grids import Range, manifold_of, manifold_request
+from dichroic.client.inputs import Classes, Images, Numbers, checked_data, checked_latents
+from dichroic.client.messages import Progress
+from dichroic.client.requests import Echo, check_name, classify_call, decode_call, encode_call, reconstruct_call, regress_call
+from dichroic.client.sending import BlockingChannel
 from dichroic.v1 import models_pb2
 
-Plain = TypeVar("Plain", bound=Message)
-Reply = TypeVar("Reply")
 
-
-class Client:
+class Client(BlockingChannel):
     """Asks a Dichroic server, and waits for the answer.
 
         with Client("microscope-gpu:50051") as client:
@@ -42,68 +36,28 @@ class Client:
     server is unreachable or says that a retry may help, after the delay it asks for; every call here can be repeated without harm.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        token: str | None = None,
-        tls_root_certificates: bytes | None = None,
-        retry_for_s: float = 30.0,
-        message_bytes: int = MESSAGE_BYTES,
-    ) -> None:
-        """Nothing is sent yet.
-
-        Args:
-            address: "host:port".
-            token: the admin's, for load_model and unload_model. Without TLS it travels in the clear.
-            tls_root_certificates: PEM of the authorities to trust, which turns TLS on; b"" trusts gRPC's own list. None: no TLS.
-            retry_for_s: how long a message is sent again while the server is unreachable or busy; 0: the first failure is raised.
-            message_bytes: large batches go in messages of about so many bytes, two on their way at a time.
-
-        Raises:
-            InvalidFieldError: the address or the token cannot be used.
-        """
-        self._connection = Connection(address, token, tls_root_certificates)
-        self._policy = RetryPolicy(retry_for_s)
-        self._sleep: Callable[[float], None] = time.sleep
-        self._message_bytes = message_bytes
-        self._lock = threading.Lock()
-        self._channel: grpc.Channel | None = None
-        self._opened: Stubs | None = None
-        self._closed = False
-        self._known: dict[tuple[str, int], ModelInfo] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Hangs up. Calls under way in other threads end with CancelledError. Closing twice is allowed."""
-        with self._lock:
-            self._closed = True
-            channel, self._channel, self._opened = self._channel, None, None
-        if channel is not None:
-            channel.close()
-
     def encode(
         self,
         model_name: str,
-        images: Images,
+        images: Images | None = None,
         *,
+        spectra: Images | None = None,
+        conditions: Numbers | None = None,
         version: int = 0,
         frame_id: str = "",
         acquisition_time_unix_ns: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
     ) -> Encoding:
-        """Images to pose and content.
+        """Images, or spectra, to pose, content and class.
 
         Args:
             model_name: such as "domains".
             images: (n, h, w), or (n, h, w, c) for models of several channels, or a list of n images of one shape; uint8, uint16, or floats in
                 the unit of the training data (float64 is converted to float32). Always with the batch axis: a single image goes as [image].
+            spectra: (n, l) or (n, l, c), or a list of n spectra of one shape, in the unit of the training data: for models that take spectra, in
+                place of images.
+            conditions: (n, k), or (k,) for every row, for models with conditions: a value, or a category's index, for each.
             version: >= 1; 0 is the highest that is ready.
             frame_id: your name for the frame, echoed.
             acquisition_time_unix_ns: when it was taken, nanoseconds since 1970-01-01T00:00:00 UTC, echoed; 0 is unknown.
@@ -111,14 +65,16 @@ class Client:
             progress: called with (rows done, rows in all) after each message.
 
         Raises:
-            InvalidTensorError: dtype, axes, shape, no rows, NaN or infinity; `row` says which.
+            InvalidTensorError: dtype, axes, shape, no rows, NaN or infinity, conditions missing or not the model's; `row` says which.
+            InvalidFieldError: neither images nor spectra, or both.
             UnknownModelError: the server has no such model.
             UnknownVersionError: the model has no such version.
             UnsupportedCapabilityError: the model does not encode.
             MessageTooLargeError: a single image is larger than the server receives.
             ModelChangedError: the version was replaced during the call.
         """
-        return self._run(encode_call(model_name, images, version, frame_id, acquisition_time_unix_ns), timeout_s, progress)
+        data = checked_data(images, spectra, conditions)
+        return self._run(encode_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
 
     def decode(
         self,
@@ -129,58 +85,158 @@ class Client:
         scale: Numbers | None = None,
         shift_down_px: Numbers | None = None,
         shift_right_px: Numbers | None = None,
+        class_index: Classes | None = None,
+        conditions: Numbers | None = None,
         version: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
     ) -> Decoding:
-        """Pose and content to images. At least one latent is given; what is not given is 0, the scale 1.
+        """Pose, content and class to images or spectra. At least one array is given; what is not given is 0, the scale 1.
 
         Args:
             model_name: such as "domains".
-            content: (n, d), or (d,) for every row; unit 1.
+            content: (n, d), or (d,) for every row; unit 1, or radians where the latent is a circle.
             angle_rad: (n,), or one number for every row; radians counter-clockwise.
             scale: (n,), or one number for every row; > 0.
             shift_down_px: (n,), or one number for every row; pixels towards higher row numbers.
             shift_right_px: (n,), or one number for every row; pixels towards higher column numbers.
+            class_index: (n,), or one class for every row, 0 to K - 1: required by models with classes.
+            conditions: (n, k), or (k,) for every row: required by models with conditions.
             version: >= 1; 0 is the highest that is ready.
             timeout_s: seconds for the whole call, retries included; None is no limit.
             progress: called with (rows done, rows in all) after each message.
 
         Raises:
-            InvalidTensorError: a wrong shape, different n, not finite, a scale <= 0, or a latent that the model does not have.
+            InvalidTensorError: a wrong shape, different n, not finite, a scale <= 0, a class or category that is none, or an array that the
+                model has no use for, or lacks.
             InvalidFieldError: nothing is given.
             UnknownModelError: the server has no such model.
             UnknownVersionError: the model has no such version.
             UnsupportedCapabilityError: the model does not decode.
             ModelChangedError: the version was replaced during the call.
         """
-        call = decode_call(
-            model_name,
-            version,
+        latents = checked_latents(
             content=content,
             angle_rad=angle_rad,
             scale=scale,
             shift_down_px=shift_down_px,
             shift_right_px=shift_right_px,
+            class_index=class_index,
+            conditions=conditions,
         )
-        return self._run(call, timeout_s, progress)
+        return self._run(decode_call(model_name, latents, version), timeout_s, progress)
+
+    def decode_manifold(
+        self,
+        model_name: str,
+        *,
+        axes: tuple[int, int] = (0, 1),
+        counts: tuple[int, int] = (12, 12),
+        range_1: Range | None = None,
+        range_2: Range | None = None,
+        spacing: str = "quantile",
+        content: Numbers | None = None,
+        angle_rad: Numbers | None = None,
+        scale: Numbers | None = None,
+        shift_down_px: Numbers | None = None,
+        shift_right_px: Numbers | None = None,
+        class_index: Classes | None = None,
+        conditions: Numbers | None = None,
+        version: int = 0,
+        timeout_s: float | None = 30.0,
+    ) -> Manifold:
+        """A grid of decoded images, or spectra, over two content latents. All else is fixed: one row of it, as decode takes it.
+
+        Args:
+            model_name: such as "domains".
+            axes: the content latents that change down the grid and to the right, from 0.
+            counts: steps down and to the right, 2 or more each, 4096 images at most.
+            range_1: (low, high) of the first axis; None is the prior's 5 % and 95 % quantiles, and on a circle all of it.
+            range_2: (low, high) of the second axis.
+            spacing: "quantile": equal steps of the prior's probability; "value": equal steps of value.
+            content: (d,), the other content latents.
+            angle_rad: as decode.
+            scale: as decode.
+            shift_down_px: as decode.
+            shift_right_px: as decode.
+            class_index: as decode.
+            conditions: (k,), as decode.
+            version: >= 1; 0 is the highest that is ready.
+            timeout_s: seconds for the whole call, retries included; None is no limit.
+
+        Raises:
+            InvalidFieldError: axes, counts, ranges or spacing that make no grid.
+            InvalidTensorError: as decode.
+            UnknownModelError: the server has no such model.
+            UnknownVersionError: the model has no such version.
+            UnsupportedCapabilityError: the model has fewer than two content latents.
+        """
+        fixed = checked_latents(
+            content=content,
+            angle_rad=angle_rad,
+            scale=scale,
+            shift_down_px=shift_down_px,
+            shift_right_px=shift_right_px,
+            class_index=class_index,
+            conditions=conditions,
+        )
+        request = manifold_request(model_name, version, axes=axes, counts=counts, ranges=(range_1, range_2), spacing=spacing, fixed=fixed)
+        return manifold_of(self._once(self._stubs().latent.DecodeManifold, request, self._deadline(timeout_s)))
 
     def reconstruct(
         self,
         model_name: str,
-        images: Images,
+        images: Images | None = None,
         *,
+        spectra: Images | None = None,
+        conditions: Numbers | None = None,
         version: int = 0,
         frame_id: str = "",
         acquisition_time_unix_ns: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
     ) -> Reconstruction:
-        """Images to themselves by way of the latents, with each image's error: large where the model meets what it never saw.
+        """Images, or spectra, to themselves by way of the latents, with each one's error: large where the model meets what it never saw.
 
         Arguments and errors are those of encode.
         """
-        return self._run(reconstruct_call(model_name, images, version, frame_id, acquisition_time_unix_ns), timeout_s, progress)
+        data = checked_data(images, spectra, conditions)
+        return self._run(reconstruct_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
+
+    def classify(
+        self,
+        model_name: str,
+        images: Images | None = None,
+        *,
+        spectra: Images | None = None,
+        version: int = 0,
+        frame_id: str = "",
+        acquisition_time_unix_ns: int = 0,
+        timeout_s: float | None = 30.0,
+        progress: Progress | None = None,
+    ) -> Classification:
+        """Which class each image, or spectrum, shows, by the classifier of a semi-supervised model alone.
+
+        Arguments and errors are those of encode.
+        """
+        data = checked_data(images, spectra, None)
+        return self._run(classify_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
+
+    def regress(
+        self,
+        model_name: str,
+        images: Images | None = None,
+        *,
+        spectra: Images | None = None,
+        version: int = 0,
+        frame_id: str = "",
+        acquisition_time_unix_ns: int = 0,
+        timeout_s: float | None = 30.0,
+        progress: Progress | None = None,
+    ) -> Regression:
+        """The targets of each image, or spectrum, that a semi-supervised regression was taught. Arguments and errors are those of encode."""
+        data = checked_data(images, spectra, None)
+        return self._run(regress_call(model_name, data, version, Echo(frame_id, acquisition_time_unix_ns)), timeout_s, progress)
 
     def models(self, *, timeout_s: float | None = 30.0) -> list[ModelSummary]:
         """Every version the server knows, serving or failed, by name and then by version."""
@@ -222,83 +278,3 @@ class Client:
         request = models_pb2.UnloadModelRequest(model_name=model_name, model_version=version)
         response = self._once(self._stubs().models.UnloadModel, request, self._deadline(timeout_s))
         return [read.identity_of(model) for model in response.models]
-
-    def _run(self, call: BatchCall[Request, Response, Answer], timeout_s: float | None, progress: Progress | None) -> Answer:
-        deadline = self._deadline(timeout_s)
-        key = (call.model_name, call.model_version)
-        info = self._known.get(key) or self._info(*key, deadline)
-        messages = Messages(call, info, self._message_bytes, progress)
-        method = call.method(self._stubs())
-        try:
-            # Alone, because its answer pins the version for the others.
-            messages.add(self._once(method, messages.request(0), deadline))
-            self._rest(method, messages, deadline)
-        except MessageTooLargeError:
-            self._known.pop(key, None)  # the server was restarted with a lower limit
-            raise
-        return messages.answer()
-
-    def _rest(
-        self, method: grpc.UnaryUnaryMultiCallable[Request, Response], messages: Messages[Request, Response, Answer], deadline: Deadline
-    ) -> None:
-        def send(index: int) -> grpc.CallFuture[Response]:
-            with self._open():
-                return method.future(messages.request(index), timeout=deadline.remaining_s(), metadata=self._connection.metadata)
-
-        unsent = iter(range(1, len(messages)))
-        on_their_way: deque[tuple[int, Attempts, grpc.CallFuture[Response]]] = deque()
-        try:
-            while True:
-                while len(on_their_way) < IN_FLIGHT and (index := next(unsent, None)) is not None:
-                    on_their_way.append((index, Attempts(self._policy, deadline), send(index)))
-                if not on_their_way:
-                    return
-                index, attempts, sent = on_their_way[0]
-                try:
-                    messages.add(sent.result())
-                    on_their_way.popleft()
-                except grpc.FutureCancelledError as error:
-                    raise CancelledError(CLOSED) from error
-                except grpc.RpcError as error:
-                    self._sleep(attempts.delay_after(from_rpc_error(error)))
-                    on_their_way[0] = (index, attempts, send(index))
-        finally:
-            for _, _, sent in on_their_way:
-                sent.cancel()  # type: ignore[no-untyped-call]  # grpc-stubs leaves Future.cancel untyped
-
-    def _once(self, method: grpc.UnaryUnaryMultiCallable[Plain, Reply], request: Plain, deadline: Deadline) -> Reply:
-        attempts = Attempts(self._policy, deadline)
-        while True:
-            try:
-                with self._open():
-                    return method(request, timeout=deadline.remaining_s(), metadata=self._connection.metadata)
-            except grpc.RpcError as error:
-                self._sleep(attempts.delay_after(from_rpc_error(error)))
-
-    def _info(self, model_name: str, version: int, deadline: Deadline) -> ModelInfo:
-        check_name(model_name, version)
-        request = models_pb2.GetModelRequest(model_name=model_name, model_version=version)
-        info = read.info_of(self._once(self._stubs().models.GetModel, request, deadline))
-        self._known[model_name, version] = info
-        return info
-
-    @contextmanager
-    def _open(self) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:  # gRPC's word for a channel that another thread closed
-            if self._closed:
-                raise CancelledError(CLOSED) from error
-            raise
-
-    def _deadline(self, timeout_s: float | None) -> Deadline:
-        return Deadline(timeout_s, self._policy.clock)
-
-    def _stubs(self) -> Stubs:
-        with self._lock:
-            if self._closed:
-                raise CancelledError(CLOSED)
-            if self._channel is None or self._opened is None:
-                self._channel = self._connection.open()
-                self._opened = Stubs.on(self._channel)
-            return self._opened

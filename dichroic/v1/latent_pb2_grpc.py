@@ -26,11 +26,15 @@ if _version_not_supported:
 
 
 class LatentServiceStub:
-    """The invariant variational autoencoders: an image becomes its object's pose (angle, scale, shift) and its content, and pose and content
-    become an image again.
+    """The invariant variational autoencoders: an image becomes its object's pose (angle, scale, shift), its content and, where the model tells
+    classes apart, its class; pose, content and class become an image again. A model takes images or spectra, and gives images or spectra: the
+    manifest's `latent.input_kind` and `latent.output_kind` say which, and a request carries the one that the model takes.
 
     Pose is the object's, in the image as shown with row 0 at the top: angle counter-clockwise, scale > 1 larger, shift down and right in
-    pixels of the input image, all about the image's centre.
+    pixels of the input image, all about the image's centre. Of a spectrum, shift_right_px is in points towards higher indices.
+
+    Models with conditions (`latent.conditions`, in that order) want `conditions` (n, k) float32 wherever their requests have that field: a real
+    condition is its value in its unit, a categorical one its category's index, 0 to categories - 1. Other models want none.
 
     Errors every RPC of this service may answer: INVALID_ARGUMENT `INVALID_TENSOR` (shape, dtype, byte count, NaN or infinity, empty batch;
     BadRequest names field and row), INVALID_ARGUMENT `INVALID_FIELD`; NOT_FOUND `UNKNOWN_MODEL` or `UNKNOWN_VERSION`; UNIMPLEMENTED
@@ -61,14 +65,33 @@ class LatentServiceStub:
                 request_serializer=dichroic_dot_v1_dot_latent__pb2.ReconstructRequest.SerializeToString,
                 response_deserializer=dichroic_dot_v1_dot_latent__pb2.ReconstructResponse.FromString,
                 _registered_method=True)
+        self.DecodeManifold = channel.unary_unary(
+                '/dichroic.v1.LatentService/DecodeManifold',
+                request_serializer=dichroic_dot_v1_dot_latent__pb2.DecodeManifoldRequest.SerializeToString,
+                response_deserializer=dichroic_dot_v1_dot_latent__pb2.DecodeManifoldResponse.FromString,
+                _registered_method=True)
+        self.Classify = channel.unary_unary(
+                '/dichroic.v1.LatentService/Classify',
+                request_serializer=dichroic_dot_v1_dot_latent__pb2.ClassifyRequest.SerializeToString,
+                response_deserializer=dichroic_dot_v1_dot_latent__pb2.ClassifyResponse.FromString,
+                _registered_method=True)
+        self.Regress = channel.unary_unary(
+                '/dichroic.v1.LatentService/Regress',
+                request_serializer=dichroic_dot_v1_dot_latent__pb2.RegressRequest.SerializeToString,
+                response_deserializer=dichroic_dot_v1_dot_latent__pb2.RegressResponse.FromString,
+                _registered_method=True)
 
 
 class LatentServiceServicer:
-    """The invariant variational autoencoders: an image becomes its object's pose (angle, scale, shift) and its content, and pose and content
-    become an image again.
+    """The invariant variational autoencoders: an image becomes its object's pose (angle, scale, shift), its content and, where the model tells
+    classes apart, its class; pose, content and class become an image again. A model takes images or spectra, and gives images or spectra: the
+    manifest's `latent.input_kind` and `latent.output_kind` say which, and a request carries the one that the model takes.
 
     Pose is the object's, in the image as shown with row 0 at the top: angle counter-clockwise, scale > 1 larger, shift down and right in
-    pixels of the input image, all about the image's centre.
+    pixels of the input image, all about the image's centre. Of a spectrum, shift_right_px is in points towards higher indices.
+
+    Models with conditions (`latent.conditions`, in that order) want `conditions` (n, k) float32 wherever their requests have that field: a real
+    condition is its value in its unit, a categorical one its category's index, 0 to categories - 1. Other models want none.
 
     Errors every RPC of this service may answer: INVALID_ARGUMENT `INVALID_TENSOR` (shape, dtype, byte count, NaN or infinity, empty batch;
     BadRequest names field and row), INVALID_ARGUMENT `INVALID_FIELD`; NOT_FOUND `UNKNOWN_MODEL` or `UNKNOWN_VERSION`; UNIMPLEMENTED
@@ -99,6 +122,28 @@ class LatentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DecodeManifold(self, request, context):
+        """A grid of decoded images over two content latents: what the model has learnt, in one picture. The grid is decoded as count_1 x count_2
+        rows. UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` for models of fewer than two content latents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Classify(self, request, context):
+        """Which class each image shows, by the classifier of a semi-supervised model alone: quicker than Encode.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Regress(self, request, context):
+        """The targets that a semi-supervised regression was taught, of each image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LatentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -117,6 +162,21 @@ def add_LatentServiceServicer_to_server(servicer, server):
                     request_deserializer=dichroic_dot_v1_dot_latent__pb2.ReconstructRequest.FromString,
                     response_serializer=dichroic_dot_v1_dot_latent__pb2.ReconstructResponse.SerializeToString,
             ),
+            'DecodeManifold': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecodeManifold,
+                    request_deserializer=dichroic_dot_v1_dot_latent__pb2.DecodeManifoldRequest.FromString,
+                    response_serializer=dichroic_dot_v1_dot_latent__pb2.DecodeManifoldResponse.SerializeToString,
+            ),
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=dichroic_dot_v1_dot_latent__pb2.ClassifyRequest.FromString,
+                    response_serializer=dichroic_dot_v1_dot_latent__pb2.ClassifyResponse.SerializeToString,
+            ),
+            'Regress': grpc.unary_unary_rpc_method_handler(
+                    servicer.Regress,
+                    request_deserializer=dichroic_dot_v1_dot_latent__pb2.RegressRequest.FromString,
+                    response_serializer=dichroic_dot_v1_dot_latent__pb2.RegressResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'dichroic.v1.LatentService', rpc_method_handlers)
@@ -126,11 +186,15 @@ def add_LatentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LatentService:
-    """The invariant variational autoencoders: an image becomes its object's pose (angle, scale, shift) and its content, and pose and content
-    become an image again.
+    """The invariant variational autoencoders: an image becomes its object's pose (angle, scale, shift), its content and, where the model tells
+    classes apart, its class; pose, content and class become an image again. A model takes images or spectra, and gives images or spectra: the
+    manifest's `latent.input_kind` and `latent.output_kind` say which, and a request carries the one that the model takes.
 
     Pose is the object's, in the image as shown with row 0 at the top: angle counter-clockwise, scale > 1 larger, shift down and right in
-    pixels of the input image, all about the image's centre.
+    pixels of the input image, all about the image's centre. Of a spectrum, shift_right_px is in points towards higher indices.
+
+    Models with conditions (`latent.conditions`, in that order) want `conditions` (n, k) float32 wherever their requests have that field: a real
+    condition is its value in its unit, a categorical one its category's index, 0 to categories - 1. Other models want none.
 
     Errors every RPC of this service may answer: INVALID_ARGUMENT `INVALID_TENSOR` (shape, dtype, byte count, NaN or infinity, empty batch;
     BadRequest names field and row), INVALID_ARGUMENT `INVALID_FIELD`; NOT_FOUND `UNKNOWN_MODEL` or `UNKNOWN_VERSION`; UNIMPLEMENTED
@@ -211,6 +275,87 @@ class LatentService:
             '/dichroic.v1.LatentService/Reconstruct',
             dichroic_dot_v1_dot_latent__pb2.ReconstructRequest.SerializeToString,
             dichroic_dot_v1_dot_latent__pb2.ReconstructResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecodeManifold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dichroic.v1.LatentService/DecodeManifold',
+            dichroic_dot_v1_dot_latent__pb2.DecodeManifoldRequest.SerializeToString,
+            dichroic_dot_v1_dot_latent__pb2.DecodeManifoldResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dichroic.v1.LatentService/Classify',
+            dichroic_dot_v1_dot_latent__pb2.ClassifyRequest.SerializeToString,
+            dichroic_dot_v1_dot_latent__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Regress(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dichroic.v1.LatentService/Regress',
+            dichroic_dot_v1_dot_latent__pb2.RegressRequest.SerializeToString,
+            dichroic_dot_v1_dot_latent__pb2.RegressResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,6 +1,7 @@
-"""What am I looking at? Images to pose and content, and back: numpy in, numpy out."""
+"""What am I looking at? Images or spectra to pose, content, class and target, and back: numpy in, numpy out."""
 
-from services.latent.answers import Decoded, Encoded, Reconstructed
+from services.latent.answers import Classified, Decoded, Encoded, Manifold, Reconstructed, Regressed
+from services.latent.manifold import Grid
 from services.latent.room import LatentRoom
 
-__all__ = ["Decoded", "Encoded", "LatentRoom", "Reconstructed"]
+__all__ = ["Classified", "Decoded", "Encoded", "Grid", "LatentRoom", "Manifold", "Reconstructed", "Regressed"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 Float32 = np.ndarray[Any, np.dtype[np.float32]]
+Int64 = np.ndarray[Any, np.dtype[np.int64]]
 Bool = np.ndarray[Any, np.dtype[np.bool_]]
 
 
@@ -22,7 +23,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Pose and content of n images, float32; None where the model has no such latent. Units as in the proto."""
+    """Pose, content and class of n rows, float32 (class_index int64); None where the model has no such latent. Units as in the proto."""
 
     model: Identity
     angle_rad: Float32 | None
@@ -34,19 +35,25 @@ class Encoded:
     content_sd: Float32 | None
     latent_mean: Float32
     latent_sd: Float32
+    class_probabilities: Float32 | None
+    class_index: Int64 | None
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """`images` (n, h, w) or (n, h, w, c) float32 in the training data's unit."""
+    """`images` (n, h, w[, c]) or `spectra` (n, l[, c]) float32 in the training data's unit; the other is None."""
 
     model: Identity
-    images: Float32
+    images: Float32 | None
+    spectra: Float32 | None
 
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """Each image as the model sees it; `error` (n,) in the scale where the input range is [0, 1]; `novel` None where not calibrated."""
+    """Each row as the model sees it; `error` (n,) in the scale where the input range is [0, 1].
+
+    `novel` (n,) and `p_value` (n,) in (0, 1] are None where not calibrated; class_probabilities (n, K) and class_index (n,) for a model without.
+    """
 
     model: Identity
     reconstruction: Float32
@@ -54,3 +61,41 @@ class Reconstructed:
     error_threshold: float
     novel_false_alarm_rate: float
     novel: Bool | None
+    p_value: Float32 | None
+    class_probabilities: Float32 | None
+    class_index: Int64 | None
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """A grid over two content latents: `values_1` (count_1,) down, `values_2` (count_2,) to the right, float32.
+
+    `images` (count_1, count_2, h, w[, c]) or `spectra` (count_1, count_2, l[, c]) float32 in the training data's unit; the other is None.
+    """
+
+    model: Identity
+    values_1: Float32
+    values_2: Float32
+    images: Float32 | None
+    spectra: Float32 | None
+
+
+@dataclass(frozen=True)
+class Classified:
+    """`class_probabilities` (n, K) float32, rows sum to 1; `class_index` (n,) int64, the most probable of the K `class_names`."""
+
+    model: Identity
+    class_probabilities: Float32
+    class_index: Int64
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Regressed:
+    """`target_mean` and `target_sd` (n, t) float32 in the t targets' `units`; the sd is the observable's, noise included, >= 0."""
+
+    model: Identity
+    target_mean: Float32
+    target_sd: Float32
+    names: tuple[str, ...]
+    units: tuple[str, ...]

@@ -1,70 +1,88 @@
-"""Encode, decode, reconstruct: from a caller's arrays to a bundle's signatures and back."""
+"""The latent room's capabilities: from a caller's arrays to a bundle's signatures and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from dichroic.bundle import LatentSection
-from dichroic.errors import InvalidTensorError, UnsupportedCapabilityError
-from services.engine.model import ServingModel, check_array
+from dichroic.bundle.arrays import Arrays
+from dichroic.errors import UnsupportedCapabilityError
+from services.engine.model import ServingModel
 from services.engine.repository import Repository
-from services.latent.answers import Decoded, Encoded, Identity, Reconstructed
+from services.latent.answers import Classified, Decoded, Encoded, Float32, Identity, Int64, Manifold, Reconstructed, Regressed
+from services.latent.inputs import Given, data_dtype, decoder_inputs, encoder_inputs
+from services.latent.manifold import Grid
+from services.latent.novelty import HeldOutErrors
 
-NDArray = np.ndarray[Any, np.dtype[Any]]
-
-IMAGE_DTYPES = {np.dtype(name): name for name in ("uint8", "uint16", "float32")}
-POSE_DEFAULTS = {"angle_rad": 0.0, "scale": 1.0, "shift_down_px": 0.0, "shift_right_px": 0.0}
+# How far a graph's class probabilities may be from a distribution, by rounding in float32.
+PROBABILITY_TOLERANCE = 1e-3
 
 
 class LatentRoom:
-    """The latent capability over a repository. Deadlines are in the event loop's time, seconds."""
+    """The latent capability over a repository.
+
+    In every method `model_name` is the bundle's name, `model_version` ≥ 1 or 0 for the highest that serves, `deadline` in the event loop's time,
+    seconds, and the errors are those that LatentService's comment in the proto lists.
+    """
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._held_out: WeakKeyDictionary[ServingModel, HeldOutErrors | None] = WeakKeyDictionary()
 
-    async def encode(self, model_name: str, model_version: int, images: NDArray, deadline: float) -> Encoded:
-        """Images to pose and content.
-
-        Args:
-            model_name: the bundle's name.
-            model_version: ≥ 1, or 0 for the highest that serves.
-            images: (n, h, w[, c]) uint8, uint16 or float32.
-            deadline: in the event loop's time, seconds.
-
-        Raises:
-            DichroicError: the errors that LatentService's comment in the proto lists.
-        """
-        with self._latent(model_name, model_version) as (model, _):
-            outputs = await model.run(f"encode.{_image_dtype(images)}", {"images": images}, deadline)
-            pose = {name: outputs.get(name) for name in (*POSE_DEFAULTS, "angle_sd_rad", "content", "content_sd")}
-            return Encoded(_identity(model), latent_mean=outputs["latent_mean"], latent_sd=outputs["latent_sd"], **pose)
-
-    async def decode(self, model_name: str, model_version: int, latents: Mapping[str, NDArray], deadline: float) -> Decoded:
-        """Content and pose to images.
+    async def encode(self, model_name: str, model_version: int, given: Given, deadline: float) -> Encoded:
+        """Images or spectra to pose, content and class.
 
         Args:
-            model_name: the bundle's name.
-            model_version: ≥ 1, or 0 for the highest that serves.
-            latents: any of content (n, d), angle_rad, scale, shift_down_px, shift_right_px (n,), float32; at least one. What is not given is
-                the prior's mean: zeros, and 1 for the scale.
-            deadline: in the event loop's time, seconds.
-
-        Raises:
-            DichroicError: as encode.
+            model_name: see the class.
+            model_version: see the class.
+            given: `images` (n, h, w[, c]) uint8, uint16 or float32, or `spectra` (n, l[, c]) float32; `conditions` (n, k) float32 where the
+                model has some.
+            deadline: see the class.
         """
         with self._latent(model_name, model_version) as (model, latent):
-            outputs = await model.run("decode", _decoder_inputs(model, latent, latents), deadline)
-            return Decoded(_identity(model), outputs["images"])
+            outputs = await model.run(*encoder_inputs(latent, given, "encode"), deadline)
+            probabilities = outputs.get("class_probabilities")
+            return Encoded(
+                _identity(model),
+                outputs.get("angle_rad"),
+                outputs.get("angle_sd_rad"),
+                outputs.get("scale"),
+                outputs.get("shift_down_px"),
+                outputs.get("shift_right_px"),
+                outputs.get("content"),
+                outputs.get("content_sd"),
+                outputs["latent_mean"],
+                outputs["latent_sd"],
+                probabilities,
+                None if probabilities is None else most_probable(probabilities),
+            )
 
-    async def reconstruct(self, model_name: str, model_version: int, images: NDArray, deadline: float) -> Reconstructed:
-        """Images to themselves by way of the latents, with each one's error. Arguments and errors as encode."""
+    async def decode(self, model_name: str, model_version: int, given: Given, deadline: float) -> Decoded:
+        """Content, pose, class and conditions to images or spectra.
+
+        Args:
+            model_name: see the class.
+            model_version: see the class.
+            given: any of content (n, d), angle_rad, scale, shift_down_px, shift_right_px (n,), float32; at least one array. What is not given
+                is the prior's mean: zeros, and 1 for the scale. `class_index` (n,) int64 and `conditions` (n, k) float32 exactly where the
+                model has classes and conditions.
+            deadline: see the class.
+        """
         with self._latent(model_name, model_version) as (model, latent):
-            outputs = await model.run(f"reconstruct.{_image_dtype(images)}", {"images": images}, deadline)
+            outputs = await model.run("decode", decoder_inputs(model, latent, given), deadline)
+            return Decoded(_identity(model), outputs.get("images"), outputs.get("spectra"))
+
+    async def reconstruct(self, model_name: str, model_version: int, given: Given, deadline: float) -> Reconstructed:
+        """Images or spectra to themselves by way of the latents, with each one's error and its p-value. Arguments and errors as encode."""
+        with self._latent(model_name, model_version) as (model, latent):
+            name, inputs = encoder_inputs(latent, given, "reconstruct")
+            outputs, probabilities = await self._with_classes(model, latent, name, inputs, deadline)
             error, threshold = outputs["error"], latent.novelty_threshold
+            held_out = self._held_out_errors(model)
             return Reconstructed(
                 _identity(model),
                 outputs["reconstruction"],
@@ -72,7 +90,53 @@ class LatentRoom:
                 error_threshold=threshold or 0.0,
                 novel_false_alarm_rate=latent.novelty_false_alarm_rate or 0.0,
                 novel=None if threshold is None else error > threshold,
+                p_value=None if held_out is None else held_out.p_value(error),
+                class_probabilities=probabilities,
+                class_index=None if probabilities is None else most_probable(probabilities),
             )
+
+    async def decode_manifold(self, model_name: str, model_version: int, grid: Grid, deadline: float) -> Manifold:
+        """A grid of decoded images or spectra over two content latents."""
+        with self._latent(model_name, model_version) as (model, latent):
+            model.signature("decode")
+            values_1, values_2 = grid.values(latent)
+            # All is checked on one row, before a small request is made a large one.
+            one_row = decoder_inputs(model, latent, grid.one_row(latent))
+            model.check_rows("decode", len(values_1) * len(values_2))
+            outputs = await model.run("decode", grid.rows(one_row, values_1, values_2), deadline)
+            shaped = {name: array.reshape(len(values_1), len(values_2), *array.shape[1:]) for name, array in outputs.items()}
+            return Manifold(_identity(model), values_1, values_2, shaped.get("images"), shaped.get("spectra"))
+
+    async def classify(self, model_name: str, model_version: int, given: Given, deadline: float) -> Classified:
+        """Which class each of the `images` or `spectra` shows, by the classifier alone. `given` and errors as encode, without conditions."""
+        with self._latent(model_name, model_version) as (model, latent):
+            outputs = await model.run(f"classify.{data_dtype(latent, given)}", given, deadline)
+            probabilities = outputs["class_probabilities"]
+            return Classified(_identity(model), probabilities, most_probable(probabilities), latent.class_names)
+
+    async def regress(self, model_name: str, model_version: int, given: Given, deadline: float) -> Regressed:
+        """The targets of each of the `images` or `spectra`. `given` and errors as encode, without conditions."""
+        with self._latent(model_name, model_version) as (model, latent):
+            outputs = await model.run(f"regress.{data_dtype(latent, given)}", given, deadline)
+            names, units = (tuple(getattr(target, fact) for target in latent.targets) for fact in ("name", "unit"))
+            return Regressed(_identity(model), outputs["target_mean"], outputs["target_sd"], names, units)
+
+    async def _with_classes(
+        self, model: ServingModel, latent: LatentSection, name: str, inputs: Arrays, deadline: float
+    ) -> tuple[Arrays, Float32 | None]:
+        """A run of `reconstruct` and the class probabilities, which the encoder tells where the graph does not; None without classes."""
+        told = any(spec.name == "class_probabilities" for spec in model.signature(name).outputs)
+        if not latent.class_names or told:
+            outputs = await model.run(name, inputs, deadline)
+            return outputs, outputs.get("class_probabilities")
+        outputs = await model.run(name, inputs, deadline)
+        encoded = await model.run(f"encode.{name.partition('.')[2]}", inputs, deadline)
+        return outputs, encoded["class_probabilities"]
+
+    def _held_out_errors(self, model: ServingModel) -> HeldOutErrors | None:
+        if model not in self._held_out:
+            self._held_out[model] = HeldOutErrors.of(model.manifest.calibration)
+        return self._held_out[model]
 
     @contextmanager
     def _latent(self, name: str, version: int) -> Iterator[tuple[ServingModel, LatentSection]]:
@@ -84,39 +148,17 @@ class LatentRoom:
             yield model, model.manifest.latent
 
 
+def most_probable(probabilities: Float32) -> Int64:
+    """(n, K) to (n,) int64, the first of several equal ones.
+
+    Raises:
+        RuntimeError: a row is no distribution: the graph is wrong, and so would the answer be.
+    """
+    if probabilities.min() < -PROBABILITY_TOLERANCE or np.abs(probabilities.sum(axis=1) - 1).max() > PROBABILITY_TOLERANCE:
+        raise RuntimeError("the graph's class probabilities do not sum to 1")
+    index: Int64 = probabilities.argmax(axis=1)
+    return index
+
+
 def _identity(model: ServingModel) -> Identity:
     return Identity(model.manifest.name, model.manifest.version, model.bundle.digest)
-
-
-def _image_dtype(images: NDArray) -> str:
-    name = IMAGE_DTYPES.get(images.dtype)
-    if name is None:
-        raise InvalidTensorError(f"images are {images.dtype.name}; send uint8, uint16 or float32.", field="images")
-    return name
-
-
-def _decoder_inputs(model: ServingModel, latent: LatentSection, given: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    specs = {spec.name: spec for spec in model.signature("decode").inputs}
-    extra = sorted(given.keys() - specs.keys())
-    if extra:
-        why = "has no content latents" if extra == ["content"] else f"has no pose (its invariances are {list(latent.invariances) or 'none'})"
-        raise InvalidTensorError(f"{extra[0]} was given, but the model {why}. Leave it out.", field=extra[0])
-    if not given:
-        first = next(iter(specs))
-        raise InvalidTensorError(f"No latents were given; give at least one of {', '.join(specs)}.", field=first)
-    # Before anything is made of their number of rows: a few bytes can claim a great many.
-    for name, array in given.items():
-        check_array(specs[name], array)
-    rows = len(next(iter(given.values())))
-    model.check_rows("decode", rows)
-    scale = given.get("scale")
-    if scale is not None and np.any(scale <= 0):
-        row = int(np.argmax(scale <= 0))
-        raise InvalidTensorError(f"scale of row {row} is {scale[row]:g}; a scale is greater than 0.", field="scale", row=row)
-    return {name: given[name] if name in given else _prior_mean(name, rows, latent.content_size) for name in specs}
-
-
-def _prior_mean(name: str, rows: int, content_size: int) -> NDArray:
-    if name == "content":
-        return np.zeros((rows, content_size), dtype=np.float32)
-    return np.full(rows, POSE_DEFAULTS[name], dtype=np.float32)

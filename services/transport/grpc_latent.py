@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
 
 from dichroic.v1 import latent_pb2, latent_pb2_grpc
-from dichroic.wire import from_array, optional_array
+from dichroic.wire import NDArray, from_array, is_given
+from services.latent import Grid
 from services.server import Server
 from services.transport.calls import Context, answered, deadline
 from services.transport.messages import fill
 
-OfImages = latent_pb2.EncodeRequest | latent_pb2.ReconstructRequest
-Echoing = TypeVar("Echoing", latent_pb2.EncodeResponse, latent_pb2.ReconstructResponse)
-LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px")
+Echoing = TypeVar("Echoing", latent_pb2.EncodeResponse, latent_pb2.ReconstructResponse, latent_pb2.ClassifyResponse, latent_pb2.RegressResponse)
+ENCODED = ("images", "spectra", "conditions")
+RECOGNISED = ("images", "spectra")
+LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions")
+GRID = ("axis_1", "axis_2", "count_1", "count_2", "low_1", "high_1", "low_2", "high_2", "spacing")
 
 
 class LatentServicer(latent_pb2_grpc.LatentServiceServicer):
@@ -23,30 +29,63 @@ class LatentServicer(latent_pb2_grpc.LatentServiceServicer):
 
     @answered
     async def Encode(self, request: latent_pb2.EncodeRequest, context: Context) -> latent_pb2.EncodeResponse:  # noqa: N802 - the protocol's name
-        """Images to pose and content."""
-        images = from_array(request.images, field="images")
-        found = await self.server.latent.encode(request.model_name, request.model_version, images, deadline(self.server, context))
+        """Images or spectra to pose, content and class."""
+        given = _arrays(request, ENCODED)
+        found = await self.server.latent.encode(request.model_name, request.model_version, given, deadline(self.server, context))
         return fill(_echo(request, latent_pb2.EncodeResponse()), found)
 
     @answered
     async def Decode(self, request: latent_pb2.DecodeRequest, context: Context) -> latent_pb2.DecodeResponse:  # noqa: N802 - the protocol's name
-        """Pose and content to images."""
-        fields = ((name, optional_array(getattr(request, name), field=name)) for name in LATENTS)
-        latents = {name: values for name, values in fields if values is not None}
-        found = await self.server.latent.decode(request.model_name, request.model_version, latents, deadline(self.server, context))
+        """Pose, content and class to images or spectra."""
+        given = _arrays(request, LATENTS)
+        found = await self.server.latent.decode(request.model_name, request.model_version, given, deadline(self.server, context))
         return fill(latent_pb2.DecodeResponse(), found)
 
     @answered
     async def Reconstruct(  # noqa: N802 - the protocol's name
         self, request: latent_pb2.ReconstructRequest, context: Context
     ) -> latent_pb2.ReconstructResponse:
-        """Images to themselves, with each one's error."""
-        images = from_array(request.images, field="images")
-        found = await self.server.latent.reconstruct(request.model_name, request.model_version, images, deadline(self.server, context))
+        """Images or spectra to themselves, with each one's error."""
+        given = _arrays(request, ENCODED)
+        found = await self.server.latent.reconstruct(request.model_name, request.model_version, given, deadline(self.server, context))
         return fill(_echo(request, latent_pb2.ReconstructResponse()), found)
 
+    @answered
+    async def DecodeManifold(  # noqa: N802 - the protocol's name
+        self, request: latent_pb2.DecodeManifoldRequest, context: Context
+    ) -> latent_pb2.DecodeManifoldResponse:
+        """A grid of decoded images over two content latents."""
+        grid = Grid(**{name: getattr(request, name) for name in GRID}, fixed=_arrays(request, LATENTS))
+        found = await self.server.latent.decode_manifold(request.model_name, request.model_version, grid, deadline(self.server, context))
+        return fill(latent_pb2.DecodeManifoldResponse(), found)
 
-def _echo(request: OfImages, response: Echoing) -> Echoing:
+    @answered
+    async def Classify(self, request: latent_pb2.ClassifyRequest, context: Context) -> latent_pb2.ClassifyResponse:  # noqa: N802 - the protocol's
+        """Which class each image shows."""
+        given = _arrays(request, RECOGNISED)
+        found = await self.server.latent.classify(request.model_name, request.model_version, given, deadline(self.server, context))
+        return fill(_echo(request, latent_pb2.ClassifyResponse()), found)
+
+    @answered
+    async def Regress(self, request: latent_pb2.RegressRequest, context: Context) -> latent_pb2.RegressResponse:  # noqa: N802 - the protocol's name
+        """The targets of each image."""
+        given = _arrays(request, RECOGNISED)
+        found = await self.server.latent.regress(request.model_name, request.model_version, given, deadline(self.server, context))
+        return fill(_echo(request, latent_pb2.RegressResponse()), found)
+
+
+def _arrays(request: Message, names: Iterable[str]) -> dict[str, NDArray]:
+    """The arrays that are given. HasField first: looking into a field that was never sent would make one."""
+    given: dict[str, NDArray] = {}
+    for name in names:
+        if request.HasField(name):
+            array = getattr(request, name)
+            if is_given(array):
+                given[name] = from_array(array, field=name)
+    return given
+
+
+def _echo(request: Any, response: Echoing) -> Echoing:
     response.frame_id = request.frame_id
     response.acquisition_time_unix_ns = request.acquisition_time_unix_ns
     return response

@@ -19,24 +19,53 @@ class Body(BaseModel):
     arrays: Literal["lists", "base64"] = Field(default="lists", description="How arrays come back: nested lists, or {dtype, shape, data_base64}.")
 
 
-class ImagesBody(Body):
-    """Images to encode or reconstruct."""
+class DataBody(Body):
+    """Images, or spectra, whichever the model takes."""
 
-    images: JsonArray = Field(description="(n, h, w) or (n, h, w, c): uint8, uint16 or float32 in the training data's unit; finite.")
+    images: JsonArray | None = Field(
+        default=None, description="(n, h, w) or (n, h, w, c): uint8, uint16 or float32 in the training data's unit; finite. Required, or spectra."
+    )
+    spectra: JsonArray | None = Field(default=None, description="(n, l) or (n, l, c) float32 in the training data's unit; finite.")
     frame_id: str = Field(default="", description="The caller's name for the frame, echoed.")
     acquisition_time_unix_ns: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] = Field(
         default=0, description="When the frame was taken, ns since 1970-01-01T00:00:00 UTC, echoed; 0 = unknown."
     )
 
 
-class DecodeBody(Body):
-    """Latents to decode: at least one array, all with the same n."""
+class EncodeBody(DataBody):
+    """Images, or spectra, to encode or reconstruct."""
+
+    conditions: JsonArray | None = Field(default=None, description="(n, k), for models with conditions: a value, or a category's index, each.")
+
+
+class LatentsBody(Body):
+    """Latents, class and conditions."""
 
     content: JsonArray | None = Field(default=None, description="(n, d) content latents; default zeros.")
     angle_rad: JsonArray | None = Field(default=None, description="(n,) counter-clockwise, radians; default 0.")
     scale: JsonArray | None = Field(default=None, description="(n,) > 0, 1 = the training object's size; default 1.")
     shift_down_px: JsonArray | None = Field(default=None, description="(n,) pixels towards higher rows; default 0.")
     shift_right_px: JsonArray | None = Field(default=None, description="(n,) pixels towards higher columns; default 0.")
+    class_index: JsonArray | None = Field(default=None, description="(n,) int64, 0 to K - 1; required by models with classes.")
+    conditions: JsonArray | None = Field(default=None, description="(n, k); required by models with conditions.")
+
+
+class DecodeBody(LatentsBody):
+    """Latents to decode: at least one array, all with the same n."""
+
+
+class ManifoldBody(LatentsBody):
+    """Which grid to decode. The arrays have one row each, fixed over the grid."""
+
+    axis_1: int = Field(default=0, description="The content latent that changes down the grid, 0 to d - 1.")
+    axis_2: int = Field(default=1, description="The content latent that changes to the right, another than axis_1.")
+    count_1: int = Field(description="Steps down, 2 or more; count_1 x count_2 at most 4096.")
+    count_2: int = Field(description="Steps to the right, 2 or more.")
+    low_1: float = Field(default=0.0, description="First value of axis_1; low = high = 0: the prior's 5 % and 95 % quantiles (a circle: all of it).")
+    high_1: float = Field(default=0.0, description="Last value of axis_1.")
+    low_2: float = Field(default=0.0, description="First value of axis_2; as low_1.")
+    high_2: float = Field(default=0.0, description="Last value of axis_2.")
+    spacing: Literal["", "quantile", "value"] = Field(default="", description="Equal steps of the prior's probability (quantile), or of value.")
 
 
 class ModelName(BaseModel):
@@ -63,16 +92,28 @@ class EncodeAnswer(Answer):
     scale: Any = Field(description="(n,) > 1: larger.")
     shift_down_px: Any = Field(description="(n,) input-image pixels.")
     shift_right_px: Any = Field(description="(n,) input-image pixels.")
-    content: Any = Field(description="(n, d) posterior mean, prior N(0, 1).")
+    content: Any = Field(description="(n, d) posterior mean, prior N(0, 1); radians in [-pi, pi] for a latent on a circle.")
     content_sd: Any = Field(description="(n, d) posterior standard deviation, without pixel noise.")
     latent_mean: Any = Field(description="(n, L) every raw latent in the manifest's order.")
     latent_sd: Any = Field(description="(n, L).")
+    class_probabilities: Any = Field(description="(n, K), rows sum to 1; null for a model without classes.")
+    class_index: Any = Field(description="(n,) the most probable class; null for a model without classes.")
 
 
 class DecodeAnswer(Answer):
-    """Decoded images."""
+    """Decoded images, or spectra; the other is null."""
 
     images: Any = Field(description="(n, h, w) or (n, h, w, c) in the training data's unit: the likelihood's mean.")
+    spectra: Any = Field(description="(n, l) or (n, l, c) in the training data's unit: the likelihood's mean.")
+
+
+class ManifoldAnswer(Answer):
+    """A grid of decoded images, or spectra; the other is null."""
+
+    values_1: Any = Field(description="(count_1,) of axis_1, from the top.")
+    values_2: Any = Field(description="(count_2,) of axis_2, from the left.")
+    images: Any = Field(description="(count_1, count_2, h, w) or (count_1, count_2, h, w, c) in the training data's unit.")
+    spectra: Any = Field(description="(count_1, count_2, l) or (count_1, count_2, l, c) in the training data's unit.")
 
 
 class ReconstructAnswer(Answer):
@@ -85,6 +126,30 @@ class ReconstructAnswer(Answer):
     error_threshold: float = Field(description="Error that novel_false_alarm_rate of the held-out images exceed; 0 = not calibrated.")
     novel_false_alarm_rate: float
     novel: Any = Field(description="(n,) true where error > error_threshold; null when not calibrated.")
+    p_value: Any = Field(description="(n,) in (0, 1]: the share of held-out images with at least this error, the image itself counted; or null.")
+    class_probabilities: Any = Field(description="(n, K), rows sum to 1; null for a model without classes.")
+    class_index: Any = Field(description="(n,) the most probable class; null for a model without classes.")
+
+
+class ClassifyAnswer(Answer):
+    """Which class each image, or spectrum, shows."""
+
+    frame_id: str
+    acquisition_time_unix_ns: int
+    class_probabilities: Any = Field(description="(n, K), rows sum to 1.")
+    class_index: Any = Field(description="(n,) the most probable class.")
+    class_names: list[str] = Field(description="The K classes.")
+
+
+class RegressAnswer(Answer):
+    """The targets of each image, or spectrum."""
+
+    frame_id: str
+    acquisition_time_unix_ns: int
+    target_mean: Any = Field(description="(n, t) in each target's unit.")
+    target_sd: Any = Field(description="(n, t) in each target's unit: of the observable, noise included.")
+    names: list[str] = Field(description="The t targets.")
+    units: list[str] = Field(description="The unit of each target; 1 = none.")
 
 
 class Problem(BaseModel):

@@ -67,12 +67,14 @@ class Bodies:
 
 
 async def answer(server: Server, method: str, model_name: str, work: Callable[[], Awaitable[object]]) -> Response:
-    """Runs a route's work and turns what comes, or what goes wrong, into JSON."""
+    """Runs a route's work and turns what comes, unless it is an answer already, or what goes wrong, into JSON."""
     started = time.perf_counter()
     status = "OK"
     try:
         server.check_open()
         found = await work()
+        if isinstance(found, Response):
+            return found
         # Large answers take a while to write out; other callers must not wait for that.
         return Response(await asyncio.to_thread(to_json, found), media_type=JSON)
     except Exception as error:

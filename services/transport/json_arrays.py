@@ -16,7 +16,7 @@ from dichroic.wire import DTYPE_NAMES, NDArray, from_array
 MAX_LISTED = 1_000_000
 NUMBERS = {name: number for number, name in DTYPE_NAMES.items()}
 
-DType = Literal["uint8", "uint16", "float32"]
+DType = Literal["uint8", "uint16", "int64", "float32"]
 
 
 class PackedArray(BaseModel):
@@ -40,12 +40,12 @@ class ListedArray(BaseModel):
 
 JsonArray = Annotated[
     PackedArray | ListedArray | list[Any],
-    Field(description="Nested lists of numbers (float32), or {dtype, values}, or {dtype, shape, data_base64}: little-endian, row-major."),
+    Field(description="Nested lists (float32; class_index: int64), or {dtype, values}, or {dtype, shape, data_base64}: little-endian, row-major."),
 ]
 
 
-def read_array(given: PackedArray | ListedArray | list[Any], *, field: str) -> NDArray:
-    """A JSON array as numpy.
+def read_array(given: PackedArray | ListedArray | list[Any], *, field: str, listed: str = "float32") -> NDArray:
+    """A JSON array as numpy; lists without a dtype are `listed`.
 
     Raises:
         InvalidTensorError: ragged lists, something that is no number, numbers outside the dtype, wrong byte count, not base64.
@@ -54,7 +54,7 @@ def read_array(given: PackedArray | ListedArray | list[Any], *, field: str) -> N
         return _unpacked(given, field)
     if isinstance(given, ListedArray):
         return _listed(given.values, given.dtype, field)
-    return _listed(given, "float32", field)
+    return _listed(given, listed, field)
 
 
 def write_array(values: NDArray | None, *, packed: bool) -> object:
@@ -88,9 +88,10 @@ def _listed(values: list[Any], dtype: str, field: str) -> NDArray:
     if found.size and found.dtype.kind not in "iuf":
         raise InvalidTensorError(f"{field} holds something that is not a number of 64 bits (null, text, true/false, or more digits).", field=field)
     wanted = np.dtype(dtype)
-    if wanted.kind == "u" and found.size:
-        top = np.iinfo(wanted).max
-        if found.dtype.kind == "f" or found.min() < 0 or found.max() > top:
-            raise InvalidTensorError(f"{field} holds numbers that are not integers from 0 to {top}, as {dtype} needs.", field=field)
+    if wanted.kind in "ui" and found.size:
+        range_of = np.iinfo(wanted)
+        if found.dtype.kind == "f" or found.min() < range_of.min or found.max() > range_of.max:
+            message = f"{field} holds numbers that are not integers from {range_of.min} to {range_of.max}, as {dtype} needs."
+            raise InvalidTensorError(message, field=field)
     with np.errstate(over="ignore"):  # an overflow becomes infinity, which the engine refuses and names the row of
         return found.astype(wanted)

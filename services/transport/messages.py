@@ -29,11 +29,15 @@ DTYPES = {name: number for number, name in DTYPE_NAMES.items()}
 def fill(response: Filled, answer: object) -> Filled:
     """Writes a room's answer into its response: the same names, None leaves the field empty."""
     for name, value in vars(answer).items():
+        if value is None:
+            continue
         if isinstance(value, np.ndarray):
             put_array(getattr(response, name), value)
         elif isinstance(value, Identity):
             getattr(response, name).MergeFrom(identity(value))
-        elif value is not None:
+        elif isinstance(value, tuple):
+            getattr(response, name).extend(value)
+        else:
             setattr(response, name, value)
     return response
 

@@ -39,6 +39,8 @@ class Seen:
 class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelServiceServicer):
     """Encode answers each image's mean as content; decode answers images full of their content; `failures` come first, in order.
 
+    With `classes`, each row's class is the row's number in its message, modulo so many.
+
     `on_call` sees every request before it is answered, on the server's thread.
     """
 
@@ -48,6 +50,8 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
     on_call: Callable[[Seen], None] = lambda seen: None
     rows_short: int = 0
     calibrated: bool = True
+    classes: int = 0
+    gives_spectra: bool = False
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -74,9 +78,10 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
 
     def Encode(self, request: Any, context: Any) -> latent_pb2.EncodeResponse:  # noqa: N802
         self._take("Encode", request, context)
-        images = from_array(request.images, field="images")[self.rows_short :]
+        images = self._data(request)[self.rows_short :]
         means = images.reshape(len(images), -1).mean(axis=1, dtype=np.float32)
         return latent_pb2.EncodeResponse(
+            **self._told(len(means)),
             model=self.model,
             frame_id=request.frame_id,
             acquisition_time_unix_ns=request.acquisition_time_unix_ns,
@@ -92,12 +97,14 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
         self._take("Decode", request, context)
         given = [from_array(getattr(request, name), field=name) for name in ("content", "angle_rad", "scale") if getattr(request, name).dtype]
         first = given[0].reshape(len(given[0]), -1)[:, 0]
+        if self.gives_spectra:
+            return latent_pb2.DecodeResponse(model=self.model, spectra=to_array(np.broadcast_to(first[:, None], (len(first), SIDE))))
         images = np.broadcast_to(first[:, None, None], (len(first), SIDE, SIDE))
         return latent_pb2.DecodeResponse(model=self.model, images=to_array(images))
 
     def Reconstruct(self, request: Any, context: Any) -> latent_pb2.ReconstructResponse:  # noqa: N802
         self._take("Reconstruct", request, context)
-        images = from_array(request.images, field="images").astype(np.float32)
+        images = self._data(request).astype(np.float32)
         error = images.reshape(len(images), -1).mean(axis=1)
         return latent_pb2.ReconstructResponse(
             model=self.model,
@@ -106,7 +113,40 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
             error_threshold=THRESHOLD if self.calibrated else 0.0,
             novel_false_alarm_rate=0.01 if self.calibrated else 0.0,
             novel=to_array(error > THRESHOLD) if self.calibrated else None,
+            p_value=to_array(1 / (1 + error)) if self.calibrated else None,
+            **self._told(len(error)),
         )
+
+    def DecodeManifold(self, request: Any, context: Any) -> latent_pb2.DecodeManifoldResponse:  # noqa: N802
+        """Every image of the grid is full of 10 x its row + its column."""
+        self._take("DecodeManifold", request, context)
+        steps = [np.linspace(0, 1, count, dtype=np.float32) for count in (request.count_1, request.count_2 - self.rows_short)]
+        full = np.add.outer(10 * np.arange(request.count_1), np.arange(request.count_2)).astype(np.float32)
+        grid = to_array(np.broadcast_to(full[..., None, None], (*full.shape, SIDE, SIDE)))
+        return latent_pb2.DecodeManifoldResponse(model=self.model, values_1=to_array(steps[0]), values_2=to_array(steps[1]), images=grid)
+
+    def Classify(self, request: Any, context: Any) -> latent_pb2.ClassifyResponse:  # noqa: N802
+        self._take("Classify", request, context)
+        names = [f"class_{number}" for number in range(self.classes)]
+        return latent_pb2.ClassifyResponse(model=self.model, class_names=names, **self._told(len(self._data(request))))
+
+    def Regress(self, request: Any, context: Any) -> latent_pb2.RegressResponse:  # noqa: N802
+        """The one target is the data's mean."""
+        self._take("Regress", request, context)
+        data = self._data(request)
+        means = data.reshape(len(data), -1).mean(axis=1, dtype=np.float32)[:, None]
+        sd = np.full_like(means, 0.5)
+        return latent_pb2.RegressResponse(model=self.model, target_mean=to_array(means), target_sd=to_array(sd), names=["strain"], units=["%"])
+
+    def _data(self, request: Any) -> Any:
+        kind = "spectra" if request.spectra.dtype else "images"
+        return from_array(getattr(request, kind), field=kind)
+
+    def _told(self, rows: int) -> dict[str, Any]:
+        if not self.classes:
+            return {}
+        index = np.arange(rows) % self.classes
+        return {"class_probabilities": to_array(np.eye(self.classes, dtype=np.float32)[index]), "class_index": to_array(index)}
 
     def ListModels(self, request: Any, context: Any) -> models_pb2.ListModelsResponse:  # noqa: N802
         self._take("ListModels", request, context)
@@ -120,7 +160,7 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
             name="images", dtype=array_pb2.DATA_TYPE_FLOAT32, shape=[-1, SIDE, SIDE], axes=["batch", "row", "column"], unit="m",
             range_low=-np.inf, range_high=np.inf, meaning="what was drawn",
         )  # fmt: skip
-        names = ("decode", "encode.float32", "reconstruct.float32")
+        names = ("classify.float32", "decode", "encode.float32", "reconstruct.float32", "regress.float32")
         return models_pb2.GetModelResponse(
             model=self.model,
             kind="latent",

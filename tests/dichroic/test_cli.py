@@ -71,6 +71,47 @@ def test_reconstruct_writes_error_and_novel(dichroic: Callable[..., int]) -> Non
     assert float(saved("a.npz")["error_threshold"]) == 0.5
 
 
+def test_classify_and_regress_write_what_they_are_told(dichroic: Callable[..., int], server: FakeServer) -> None:
+    server.classes = 2
+    assert dichroic("classify", "toy", "images.npy", "--out", "a.npz") == 0
+    assert saved("a.npz")["class_index"].tolist() == [0, 1, 0]
+    assert saved("a.npz")["class_names"].tolist() == ["class_0", "class_1"]
+    np.save("spectra.npy", IMAGES[0])
+    assert dichroic("regress", "toy", "spectra.npy", "--spectra", "--out", "a.npz") == 0
+    assert (saved("a.npz")["target_mean"].shape, saved("a.npz")["units"].tolist()) == ((4, 1), ["%"])
+    assert list(server.asked("Regress")[0].spectra.shape) == [4, 4]
+
+
+def test_conditions_come_from_an_option_or_from_the_file(dichroic: Callable[..., int], server: FakeServer) -> None:
+    np.savez("scan.npz", images=IMAGES, voltage=np.arange(3.0)[:, None])
+    assert dichroic("encode", "toy", "scan.npz", "--conditions-array", "voltage", "--out", "a.npz") == 0
+    assert dichroic("reconstruct", "toy", "scan.npz", "--conditions", "-0.5", "2", "--out", "a.npz") == 0
+    assert dichroic("encode", "toy", "scan.npz", "--conditions-array", "current", "--out", "a.npz") == 2
+    assert np.frombuffer(server.asked("Encode")[0].conditions.data, "<f4").tolist() == [0, 1, 2]
+    assert np.frombuffer(server.asked("Reconstruct")[0].conditions.data, "<f4").tolist() == [-0.5, 2] * 3
+
+
+def test_the_class_that_encode_wrote_is_decoded_or_another(dichroic: Callable[..., int], server: FakeServer) -> None:
+    server.classes = 2
+    dichroic("encode", "toy", "images.npy", "--out", "latents.npz")
+    assert dichroic("decode", "toy", "latents.npz", "--conditions", "4", "--out", "a.npz") == 0
+    assert dichroic("decode", "toy", "latents.npz", "--class-index", "1", "--out", "a.npz") == 0
+    first, second = server.asked("Decode")
+    assert np.frombuffer(first.class_index.data, "<i8").tolist() == [0, 1, 0]
+    assert np.frombuffer(first.conditions.data, "<f4").tolist() == [4, 4, 4]
+    assert np.frombuffer(second.class_index.data, "<i8").tolist() == [1, 1, 1]
+
+
+def test_manifold_writes_the_grid(dichroic: Callable[..., int], server: FakeServer) -> None:
+    arguments = ("--axes", "1", "0", "--counts", "2", "3", "--range-1", "-2", "2", "--class-index", "1", "--content", "0", "0", "7")
+    assert dichroic("manifold", "toy", *arguments, "--out", "a.npz") == 0
+    assert saved("a.npz")["images"].shape == (2, 3, 4, 4)
+    request = server.asked("DecodeManifold")[0]
+    assert (request.axis_1, request.axis_2, request.low_1, request.high_1, request.high_2) == (1, 0, -2, 2, 0)
+    assert np.frombuffer(request.content.data, "<f4").tolist() == [0, 0, 7]
+    assert dichroic("manifold", "toy", "--axes", "0", "-1", "--out", "a.npz") == 2
+
+
 def test_of_several_arrays_one_is_chosen_or_images_is_taken(dichroic: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     np.savez("two.npz", height=IMAGES, phase=IMAGES[:2].astype(np.uint8))
     assert dichroic("encode", "toy", "two.npz", "--out", "a.npz") == 2

@@ -18,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.toy_bundle import Toy, write_toy
+from tests.toy_family import Family, write_family
 
 ROOT = Path(__file__).parents[2]
 ADMIN = "e2e-admin"
+FAMILY = Family()
 SMALL, LARGE = Toy(side=8), Toy(side=12, seed=4)
 # Eight products with a 1024 x 1024 matrix: some tens of milliseconds a batch, so that work is in flight when a test wants it to be.
 SLOW = Toy(side=32, seed=9, rounds=8)
@@ -107,5 +109,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     write_toy(bundles, SMALL)
     write_toy(bundles, LARGE, name="large")
     write_toy(bundles, SLOW, name="slow")
+    write_family(bundles, FAMILY)
     with serve(bundles, home / "log", watch_s="0.2") as running:
         yield running

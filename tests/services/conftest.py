@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,14 @@ class Running:
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
     write_toy(tmp_path, SMALL)
     write_toy(tmp_path, LARGE, name="large")
-    settings = Settings(bundles=tmp_path, device="cpu", grpc_port=0, admin_token=ADMIN, watch_s=0, max_message_bytes=1 << 20, drain_s=5)
+    async with running_on(tmp_path) as found:
+        yield found
+
+
+@asynccontextmanager
+async def running_on(bundles: Path) -> AsyncIterator[Running]:
+    """A server over the bundles of a folder."""
+    settings = Settings(bundles=bundles, device="cpu", grpc_port=0, admin_token=ADMIN, watch_s=0, max_message_bytes=1 << 20, drain_s=5)
     server = Server(settings, Unobserved())
     adapter = GrpcServer(server)
     await adapter.start()
@@ -58,6 +66,6 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
         grpc.aio.insecure_channel(f"127.0.0.1:{adapter.port}") as channel,
         httpx.AsyncClient(transport=transport, base_url="http://toy") as client,
     ):
-        yield Running(server, adapter, channel, client, tmp_path)
+        yield Running(server, adapter, channel, client, bundles)
     await server.stop()
     await adapter.stop(1.0)

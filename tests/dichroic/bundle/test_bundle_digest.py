@@ -65,7 +65,7 @@ OTHER: dict[str, Any] = {
     "content_size": 1,
 }
 # These have only one value so far, or one that another field repeats: another is refused.
-FIXED = {"kind", "pose_convention", "shape", "channels", "path", "graph"}
+FIXED = {"kind", "pose_convention", "shape", "channels", "path", "graph", "name", "dtype"}
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,16 @@ def test_a_default_that_a_later_reader_adds_does_not_change_an_old_digest() -> N
 def test_the_digest_of_this_manifest_never_changes() -> None:
     """A release that computes another digest from the same file has broken every journal and every record that names one."""
     assert digest(facts()) == "dfdc96c202090fbb88b34f8fded75132263f69e0d1a6848c429553f7d12d29ef"
+
+
+def test_the_digest_of_what_1_1_added_never_changes_either() -> None:
+    said = facts()
+    said["calibration"]["reconstruction_error_sample"] = [0.001, 0.02]
+    said["latent"] |= {"topology": ["line", "circle"], "input_kind": "images", "conditions": [], "class_names": [], "class_source": ""}
+    first = digest(said)
+    assert first == "2c811af9595a1951b9650ee78b90a936b10536259d9b387d37c8a0d5d77c6467"
+    said["latent"]["topology"] = ["circle", "line"]
+    assert digest(said) != first
+    said["calibration"]["reconstruction_error_sample"][0] = 0.002
+    said["latent"]["topology"] = ["line", "circle"]
+    assert digest(said) != first

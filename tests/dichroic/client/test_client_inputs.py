@@ -98,7 +98,7 @@ def test_latents_that_cannot_be_meant_are_refused(latents: dict[str, Any], probl
 
 
 def test_single_numbers_alone_are_one_row() -> None:
-    found = checked_latents([0.5, 1], 0.25, None, None, None)
+    found = checked_latents(content=[0.5, 1], angle_rad=0.25)
     assert found["content"].shape == (1, 2)
     assert found["angle_rad"].tolist() == [0.25]
     assert set(found) == {"content", "angle_rad"}

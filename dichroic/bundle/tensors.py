@@ -1,0 +1,72 @@
+"""What goes into a graph and what comes out of it, as the manifest promises."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from dichroic.bundle.section import Section
+
+# A row is an image, a spectrum or latents; more is a mistake, or an attack on the server's memory.
+MAX_ROW_ELEMENTS = 1 << 28
+
+Axis = Annotated[int, Field(ge=0, le=1 << 24)]
+DType = Literal["uint8", "uint16", "int64", "float32", "float64", "bool"]
+ITEM_BYTES = {"uint8": 1, "uint16": 2, "int64": 8, "float32": 4, "float64": 8, "bool": 1}
+
+
+class TensorSpec(Section):
+    """One input or output of a graph.
+
+    `shape` has the batch axis by its name "n" and always first; `range_low`/`range_high` are None where not bounded.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    dtype: DType
+    shape: Annotated[tuple[Literal["n"] | Axis, ...], Field(min_length=1, max_length=8)]
+    axes: tuple[str, ...]
+    unit: Annotated[str, StringConstraints(min_length=1)]
+    range_low: float | None = None
+    range_high: float | None = None
+    meaning: Annotated[str, StringConstraints(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.shape[0] != "n" or "n" in self.shape[1:]:
+            raise ValueError(f"{self.name}: the first axis, and no other, is the batch axis 'n', not {self.shape}")
+        if math.prod(self.row_shape) > MAX_ROW_ELEMENTS:
+            raise ValueError(f"{self.name}: a row of shape {self.row_shape} has more than {MAX_ROW_ELEMENTS} elements")
+        if len(self.axes) != len(self.shape):
+            raise ValueError(f"{self.name}: {len(self.axes)} axis names for {len(self.shape)} axes")
+        if self.range_low is not None and self.range_high is not None and self.range_low > self.range_high:
+            raise ValueError(f"{self.name}: range_low {self.range_low} is above range_high {self.range_high}")
+        return self
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of one row, without the batch axis."""
+        return tuple(int(length) for length in self.shape[1:])
+
+
+class Signature(Section):
+    """One capability's graph. `max_batch`: the most rows one run may take (bounds the memory of intermediate results)."""
+
+    graph: str
+    inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    max_batch: Annotated[int, Field(ge=1, le=65536)]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of every input and output."""
+        return sum(math.prod(spec.row_shape) * ITEM_BYTES[spec.dtype] for spec in (*self.inputs, *self.outputs))
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for tensors in (self.inputs, self.outputs):
+            names = [tensor.name for tensor in tensors]
+            if len(set(names)) != len(names):
+                raise ValueError(f"{self.graph}: two inputs or two outputs have one name: {names}")
+        return self
