@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from training.data.suits import SUITS
 from training.errors import InputError
 
 Invariance = Literal["rotation", "translation", "scale"]
@@ -77,6 +78,12 @@ class CardsData(Section):
     scale: tuple[float, float] = (1.0, 1.0)
     side_px: Annotated[int, Field(ge=16, le=256)] = 48
     seed: Annotated[int, Field(ge=0)] = 0
+    # Labelled cards, from a stream of their own, for semi-supervised models; 0: none.
+    labelled_per_suit: Annotated[int, Field(ge=0)] = 0
+    labelled_angle_deg: Annotated[float, Field(ge=0, le=180)] = 12.0
+    labelled_shear_deg: Annotated[float, Field(ge=0, lt=60)] = 1.0
+    labelled_shift: Annotated[float, Field(ge=0, le=0.3)] = 0.0
+    labelled_scale: tuple[float, float] = (1.0, 1.0)
 
 
 class Model(Section):
@@ -94,6 +101,10 @@ class Model(Section):
     encoder_widths: tuple[Width, ...] = (128, 128)
     decoder_widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (128, 128, 128)
     angle_symmetry: Annotated[int, Field(ge=0, le=12)] = 0
+    angle_bins: Annotated[int, Field(ge=0, le=72, multiple_of=4)] = 0
+    class_source: Literal["", "joint", "semi_supervised"] = ""
+    classes: Annotated[int, Field(ge=0, le=64)] = 0
+    class_names: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
     def _has_latents(self) -> Self:
@@ -103,6 +114,28 @@ class Model(Section):
             raise ValueError("an invariance is listed twice")
         if self.angle_symmetry and "rotation" not in self.invariances:
             raise ValueError("angle_symmetry is of the angle, which only a model with the invariance 'rotation' has")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> Self:
+        if bool(self.class_source) != bool(self.classes):
+            raise ValueError('class_source ("joint" or "semi_supervised") and classes (how many, at least 2) are given together or not at all')
+        if self.classes == 1:
+            raise ValueError("classes = 1 says nothing of any image: give 2 or more, or leave out class_source and classes")
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"{len(self.class_names)} class_names for {self.classes} classes")
+        if len(set(self.class_names)) != len(self.class_names):
+            raise ValueError("a class is named twice")
+        return self
+
+    @model_validator(mode="after")
+    def _bins_have_an_angle(self) -> Self:
+        if self.angle_bins and "rotation" not in self.invariances:
+            raise ValueError("angle_bins are of the angle, which only a model with the invariance 'rotation' has")
+        if self.angle_bins and self.angle_symmetry:
+            raise ValueError("angle_bins cover the whole circle and angle_symmetry a part of it: give one of them")
+        if self.class_source and self.angle_symmetry:
+            raise ValueError("a model with classes has objects of several symmetries: leave out angle_symmetry")
         return self
 
 
@@ -129,6 +162,35 @@ class Orientation(Section):
     weight: NonNegative = 0.0
 
 
+class Classes(Section):
+    """How classes and angle bins are learned; see mixture.py.
+
+    Attributes:
+        usage_weight: [ours] of the pull of the mean class probability to the uniform distribution; 0: no such term.
+        choice_weight: [ours] of the entropy of each image's own class probabilities, falling linearly to 0: together with the usage term it makes
+            classes differ, where the bound alone leaves several classes drawing one average picture for long; 0: no such term.
+        choice_until: share of the fit after which it is 0.
+        beta_start: [ours] weight of the discrete KL at first, falling linearly to 1; high keeps the choice of class and bin open for longer.
+        beta_until: share of the fit after which it is 1.
+        pairs_per_step: (class, bin) pairs decoded per image and step, the most probable ones; 0: all.
+        random_pairs: further pairs at random that stand for all others, so that the bound stays unbiased.
+        labelled_batch_size: of semi-supervised models, beside `batch_size` unlabelled images.
+        labelled_first: share of the fit in which labelled images alone are learned from.
+        label_weight: of the cross-entropy of labelled images.
+    """
+
+    usage_weight: NonNegative = 0.0
+    choice_weight: NonNegative = 0.0
+    choice_until: Annotated[float, Field(gt=0, le=1)] = 0.5
+    beta_start: NonNegative = 1.0
+    beta_until: Annotated[float, Field(gt=0, le=1)] = 0.5
+    pairs_per_step: Annotated[int, Field(ge=0)] = 0
+    random_pairs: Annotated[int, Field(ge=1)] = 1
+    labelled_batch_size: Annotated[int, Field(ge=1)] = 32
+    labelled_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    label_weight: NonNegative = 20.0
+
+
 class Training(Section):
     """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start."""
 
@@ -144,6 +206,7 @@ class Training(Section):
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     equivariance: Equivariance = Equivariance()
     orientation: Orientation = Orientation()
+    classes: Classes = Classes()
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
@@ -180,6 +243,25 @@ class Recipe(Section):
             raise ValueError("[training.orientation] teaches a direction, which is the same after half a turn: set model.angle_symmetry = 2")
         if self.training.orientation.weight and not (isinstance(self.data, FileData) and self.data.window_px):
             raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_can_be_learned(self) -> Self:
+        model, training, data = self.model, self.training, self.data
+        several = model.angle_bins or model.class_source == "semi_supervised"
+        if several and (training.equivariance.epochs or training.equivariance.weight or training.orientation.weight):
+            raise ValueError(
+                "[training.equivariance] and [training.orientation] teach one posterior; angle_bins and semi-supervised models have several"
+            )
+        if training.classes != Classes() and not (model.class_source or model.angle_bins):
+            raise ValueError("[training.classes] is for models with class_source or angle_bins")
+        if isinstance(data, CardsData):
+            if bool(data.labelled_per_suit) != (model.class_source == "semi_supervised"):
+                raise ValueError("labelled_per_suit is for semi-supervised models, and they need it")
+            if model.class_source == "semi_supervised" and model.classes != len(SUITS):
+                raise ValueError(f"the cards have {len(SUITS)} suits: a semi-supervised model of them has classes = {len(SUITS)}")
+        elif model.class_source and data.window_px:
+            raise ValueError("classes are of whole images, not of patches: leave out window_px")
         return self
 
 

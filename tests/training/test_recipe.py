@@ -99,3 +99,48 @@ def test_a_number_is_a_number(tmp_path: Path, right: str, wrong: str) -> None:
 
 def test_a_whole_number_may_stand_for_a_real_one(tmp_path: Path) -> None:
     assert read_recipe(write_recipe(tmp_path, model=MODEL + "beta = 4\n")).training.beta == 4.0
+
+
+def in_model(*lines: str) -> str:
+    return MODEL.replace("content_size = 1", "\n".join(("content_size = 1", *lines)))
+
+
+JOINT = ('class_source = "joint"', "classes = 3")
+SEMI = ('class_source = "semi_supervised"', "classes = 4")
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "extra", "told"),
+    [
+        (FILES, in_model('class_source = "joint"', "classes = 1"), "", "2 or more"),
+        (FILES, in_model('class_source = "joint"'), "", "given together"),
+        (FILES, in_model("classes = 3"), "", "given together"),
+        (FILES, in_model(*JOINT, 'class_names = ["a", "b"]'), "", "2 class_names for 3 classes"),
+        (FILES, in_model(*JOINT, 'class_names = ["a", "b", "a"]'), "", "named twice"),
+        (FILES, in_model("angle_bins = 6"), "", "multiple of 4"),
+        (
+            FILES,
+            MODEL.replace('"rotation"', '"scale"').replace("content_size", "angle_bins = 8\ncontent_size"),
+            "",
+            "only a model with the invariance",
+        ),
+        (FILES, in_model("angle_bins = 8", "angle_symmetry = 2"), "", "give one of them"),
+        (FILES, in_model(*JOINT, "angle_symmetry = 2"), "", "leave out angle_symmetry"),
+        (FILES, in_model("angle_bins = 8") + "[training.equivariance]\nepochs = 2\n", "", "have several"),
+        (FILES, MODEL + "[training.classes]\nusage_weight = 1.0\n", "", "is for models with"),
+        (FILES, in_model(*JOINT), "window_px = 16\n", "not of patches"),
+        (CARDS, in_model(*SEMI), "", "they need it"),
+        (CARDS, in_model(*JOINT), "labelled_per_suit = 5\n", "is for semi-supervised"),
+        (CARDS, in_model('class_source = "semi_supervised"', "classes = 3"), "labelled_per_suit = 5\n", "classes = 4"),
+    ],
+)
+def test_classes_and_bins_that_make_no_model_are_refused(tmp_path: Path, data: str, model: str, extra: str, told: str) -> None:
+    error = refused(write_recipe(tmp_path, data, model, extra))
+    assert error.reason == "RECIPE_INVALID"
+    assert told in error.message
+
+
+def test_classes_are_joint_or_learned_from_few_labels_with_or_without_bins(tmp_path: Path) -> None:
+    joint = read_recipe(write_recipe(tmp_path, CARDS, in_model(*JOINT, "angle_bins = 12") + "[training.classes]\nusage_weight = 100.0\n"))
+    assert (joint.model.classes, joint.model.angle_bins, joint.training.classes.usage_weight) == (3, 12, 100.0)
+    assert read_recipe(write_recipe(tmp_path, CARDS, in_model(*SEMI), "labelled_per_suit = 5\n")).model.class_source == "semi_supervised"

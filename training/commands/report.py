@@ -7,6 +7,7 @@ from pathlib import Path
 
 from training.errors import InputError
 from training.report.canvas import drawing
+from training.report.classes import draw_class_gallery, draw_confusion
 from training.report.graphs import LatentGraphs
 from training.report.manifold import draw_manifold
 from training.report.maps import draw_maps
@@ -35,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     _prepare(folder, graphs.folder)
     given = subjects_from_file(graphs, arguments.data, arguments.channel) if arguments.data else fresh_subjects(graphs, arguments.seed)
     with drawing():
-        for path in [*draw_manifold(graphs, folder), *(_draw_on(graphs, given, folder) if given is not None else [])]:
+        own = [*draw_manifold(graphs, folder), *draw_class_gallery(graphs, folder)]
+        for path in [*own, *(_draw_on(graphs, given, folder) if given is not None else [])]:
             print(path)
     if given is None:
         print("Poses, reconstructions and errors need images: the training data was not drawn here, so give some with --data FILE.")
@@ -46,6 +48,7 @@ def _draw_on(graphs: LatentGraphs, given: Subjects, folder: Path) -> list[Path]:
     encoded, answers = graphs.encode(given.images), graphs.reconstruct(given.images)
     written = draw_poses(graphs, given, encoded, folder)
     written += [draw_reconstructions(graphs, given, answers, folder), draw_errors(graphs, given, answers["error"], folder)]
+    written += draw_confusion(graphs, given, encoded, folder)
     if given.scan is not None:
         written.append(draw_maps(graphs, given.scan, encoded, answers["error"], folder))
     return written

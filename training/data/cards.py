@@ -11,7 +11,7 @@ from training.errors import InputError
 
 __all__ = ["STREAMS", "SUITS", "SYMMETRY_ORDER", "draw_cards", "draw_poses"]
 
-STREAMS = ("train", "validation", "test")
+STREAMS = ("train", "validation", "test", "labelled")
 # Half the suit's height as a share of the image's side: 0.26 keeps a suit shifted by 0.1 of the side, sheared by 20° and 1.3 × enlarged inside.
 HALF_HEIGHT = 0.26
 _SUPERSAMPLING = 4
@@ -39,7 +39,7 @@ def draw_cards(
         scale: scales are uniform between these two, > 0; 1 is a suit of about half the side.
         side: height and width, pixels, >= 8.
         seed: chooses poses; the same seed gives the same images.
-        stream: "train", "validation" or "test": independent random streams of one seed.
+        stream: "train", "validation", "test" or "labelled": independent random streams of one seed.
 
     Returns:
         `images` (n, side, side) float32 in [0, 1], `labels` (n,) int64 (index into SUITS), and the truth (n,) float64: `truth_angle_rad`,

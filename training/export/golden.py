@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from dichroic.bundle import Preprocessing, Signature
 from dichroic.bundle.arrays import pack
+from training.export.modules import Normalise
 from training.export.parity import output_range, torch_answer
 from training.export.probes import probe_inputs
 from training.latent.model import InvariantVAE
@@ -20,6 +22,8 @@ ROWS = 4
 TOLERANCE = 1e-4
 # Angles this close to the jump at ±pi (for a symmetry of order m at ±pi/m) could replay on its other side.
 _CLEAR_OF_JUMP_RAD = 3.0
+# Two classes or two angle bins of nearly one probability could replay in the other order.
+_CLEAR_OF_TIE = 1e-3
 _TRIES = 100
 _SEED = 7
 
@@ -38,9 +42,26 @@ def golden_answers(model: InvariantVAE, preprocessing: Preprocessing, signatures
 
 def _clear_of_jump(model: InvariantVAE, preprocessing: Preprocessing, name: str, signature: Signature) -> tuple[dict[str, Array], dict[str, Array]]:
     has_angle = any(spec.name == "angle_rad" for spec in signature.outputs)
-    inputs = probe_inputs(signature, model.specification, preprocessing, _TRIES if has_angle else ROWS, _SEED)
-    if has_angle:
-        angles = torch_answer(model, preprocessing, name, signature, inputs)["angle_rad"]
-        rows = np.argsort(np.abs(angles) > _CLEAR_OF_JUMP_RAD / max(1, model.specification.angle_symmetry), kind="stable")[:ROWS]
+    chooses = model.specification.is_mixture and name != "decode"
+    inputs = probe_inputs(signature, model.specification, preprocessing, _TRIES if has_angle or chooses else ROWS, _SEED)
+    if has_angle or chooses:
+        bad = np.zeros(_TRIES)
+        if has_angle:
+            angles = torch_answer(model, preprocessing, name, signature, inputs)["angle_rad"]
+            bad += np.abs(angles) > _CLEAR_OF_JUMP_RAD / max(1, model.specification.angle_symmetry)
+        if chooses:
+            bad += _margin(model, preprocessing, name, inputs) < _CLEAR_OF_TIE
+        rows = np.argsort(bad, kind="stable")[:ROWS]
         inputs = {tensor: np.ascontiguousarray(values[rows]) for tensor, values in inputs.items()}
     return inputs, torch_answer(model, preprocessing, name, signature, inputs)
+
+
+@torch.no_grad()
+def _margin(model: InvariantVAE, preprocessing: Preprocessing, name: str, inputs: Mapping[str, Array]) -> Array:
+    """By how much the log-probability of the most probable class, and of its most probable bin, exceeds that of the next (n,); the lesser."""
+    values = Normalise(preprocessing, name.partition(".")[2])(torch.from_numpy(inputs["images"]))
+    log_q = model.posterior(torch.clamp(values, 0.0, 1.0) if preprocessing.clip else values).log_q
+    of_class = torch.logsumexp(log_q, dim=2)
+    of_bin = log_q[torch.arange(len(log_q)), of_class.argmax(dim=1)]
+    ranked = [torch.sort(part, dim=1, descending=True).values for part in (of_class, of_bin) if part.shape[1] > 1]
+    return torch.stack([part[:, 0] - part[:, 1] for part in ranked]).amin(dim=0).numpy()

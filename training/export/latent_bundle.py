@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -16,11 +17,12 @@ from dichroic.bundle.manifest import Calibration, FileEntry, Producer
 from training.export.golden import golden_answers
 from training.export.graphs import to_graph, with_front
 from training.export.model_card import model_card
-from training.export.modules import Decode, Encode, Reconstruct
+from training.export.modules import MODULES, Decode
 from training.export.parity import Parity, check_parity
 from training.export.specs import normalised_in, signatures
 from training.export.weights import share_weights
 from training.latent.model import InvariantVAE
+from training.latent.specification import ModelSpecification
 from training.recipe import Card
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
@@ -122,8 +124,8 @@ def export_graphs(model: InvariantVAE, preprocessing: Preprocessing, declared: d
     values = [normalised_in(model.specification)]
     decode = declared["decode"]
     graphs: dict[str, onnx.ModelProto] = {"decode": to_graph(Decode(model, preprocessing), decode.inputs, decode.outputs)}
-    for kind, module in (("encode", Encode(model, preprocessing)), ("reconstruct", Reconstruct(model, preprocessing))):
-        core = to_graph(module, values, declared[f"{kind}.float32"].outputs)
+    for kind in [kind for kind in MODULES if f"{kind}.float32" in declared]:
+        core = to_graph(MODULES[kind](model, preprocessing), values, declared[f"{kind}.float32"].outputs)
         for name, signature in declared.items():
             if name.startswith(f"{kind}."):
                 graphs[name] = with_front(core, signature.inputs[0], preprocessing)
@@ -149,7 +151,15 @@ def latent_section(model: InvariantVAE, facts: Facts) -> LatentSection:
         likelihood=specification.likelihood,
         novelty_threshold=facts.novelty_threshold,
         novelty_false_alarm_rate=facts.novelty_false_alarm_rate,
+        **_classes(specification),
     )
+
+
+def _classes(specification: ModelSpecification) -> dict[str, Any]:
+    # Left out, not empty, where there are none: a field that is written is part of the digest.
+    if not specification.class_source:
+        return {}
+    return {"class_names": specification.class_names, "class_source": specification.class_source}
 
 
 def _git_commit() -> str:

@@ -80,6 +80,9 @@ def _use(name: str, latent: LatentSection, preprocessing: Preprocessing) -> str:
         "- Pose is the object's: angle counter-clockwise with row 0 at the top, scale above 1 is larger,",
         "  shifts in pixels down and right of the image's centre.",
     ]
+    if latent.class_names:
+        found = "found without labels" if latent.class_source == "joint" else "learned from few labelled images and many without"
+        lines.append(f"- Classes, {found}: {', '.join(latent.class_names)}. Decode wants the number of one of them, from 0.")
     if latent.pixel_size_nm is not None:
         lines.append(f"- Pixel size of the training images: {latent.pixel_size_nm:.4g} nm.")
     return "\n".join(lines)

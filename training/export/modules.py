@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -58,7 +60,7 @@ class InUnit(nn.Module):
 
 
 class Encode(nn.Module):
-    """Normalised images (n, h, w, c) to pose and content, in the order of specs.encode_outputs."""
+    """Normalised images (n, h, w, c) to pose, content and class probabilities, in the order of specs.encode_outputs."""
 
     def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -67,21 +69,35 @@ class Encode(nn.Module):
 
     def forward(self, values: Tensor) -> tuple[Tensor, ...]:
         """See the class; each output is float32."""
-        mean, sd = self.model.encode(torch.clamp(values, 0.0, 1.0) if self.clip else values)
-        sampling = self.model.split(mean)
-        pose = self.model.object_pose(sampling)
+        reading = self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values)
+        pose = self.model.object_pose(reading.sampling)
         specification = self.model.specification
         outputs: list[Tensor] = []
-        if "rotation" in specification.invariances:
-            outputs += [pose.angle_rad, specification.rotation_prior_sd_rad * sd[:, 0]]
+        if reading.angle_sd_rad is not None:
+            outputs += [pose.angle_rad, reading.angle_sd_rad]
         if "scale" in specification.invariances:
             outputs.append(pose.scale)
         if "translation" in specification.invariances:
             outputs += [pose.shift_down_px, pose.shift_right_px]
         if specification.content_size:
             first = len(specification.pose_names)
-            outputs += [mean[:, first:], sd[:, first:]]
-        return (*outputs, mean, sd)
+            outputs += [reading.mean[:, first:], reading.sd[:, first:]]
+        classes = [] if reading.class_probabilities is None else [reading.class_probabilities]
+        return (*outputs, reading.mean, reading.sd, *classes)
+
+
+class Classify(nn.Module):
+    """Normalised images (n, h, w, c) to the probability of each class (n, K), rows sum to 1."""
+
+    def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.clip = preprocessing.clip
+
+    def forward(self, values: Tensor) -> tuple[Tensor]:
+        """See the class."""
+        found = self.model.posterior(torch.clamp(values, 0.0, 1.0) if self.clip else values)
+        return (torch.exp(found.log_q).sum(dim=2),)
 
 
 class Decode(nn.Module):
@@ -93,12 +109,19 @@ class Decode(nn.Module):
         self.in_unit = InUnit(preprocessing)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """[content (n, d)] when d > 0, then [angle_rad, scale, shift_down_px, shift_right_px] (n,) each when the decoder is spatial."""
+        """Inputs in the order of specs.decode_inputs.
+
+        [content (n, d)] when d > 0, [angle_rad, scale, shift_down_px, shift_right_px] (n,) each when the decoder is spatial, and
+        [class_weights (n, K)] when there are classes.
+        """
+        class_weights = None
+        if self.model.specification.class_source:
+            *inputs, class_weights = inputs  # type: ignore[assignment]
         if not self.model.spatial:
-            return self.in_unit(self.model.images(self.model.split(inputs[0])))
+            return self.in_unit(self.model.images(self.model.split(inputs[0], class_weights)))
         pose = ObjectPose(*inputs[-4:])
         content = inputs[0] if len(inputs) == 5 else pose.angle_rad[:, None][:, :0]
-        return self.in_unit(self.model.images(self.model.sampling_at(pose, content)))
+        return self.in_unit(self.model.images(self.model.sampling_at(pose, content, class_weights)))
 
 
 class Reconstruct(nn.Module):
@@ -112,6 +135,9 @@ class Reconstruct(nn.Module):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Reconstruction (n, h, w[, c]) from the posterior mean; error (n,): mean over pixels and channels of the squared difference."""
-        mean, _ = self.model.encode(torch.clamp(values, 0.0, 1.0) if self.clip else values)
-        drawn = self.model.images(self.model.split(mean))
+        drawn = self.model.images(self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values).sampling)
         return self.in_unit(drawn), torch.square(values - drawn).mean(dim=(1, 2, 3))
+
+
+# Graphs that take images, by the first part of their signature's name.
+MODULES: dict[str, Callable[[InvariantVAE, Preprocessing], nn.Module]] = {"encode": Encode, "reconstruct": Reconstruct, "classify": Classify}

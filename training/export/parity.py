@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dichroic.bundle import Preprocessing, Signature, TensorSpec
-from training.export.modules import Decode, Encode, Normalise, Reconstruct
+from training.export.modules import MODULES, Decode, Normalise
 from training.export.probes import probe_inputs
 from training.export.sessions import GraphRunner
 from training.latent.model import InvariantVAE
@@ -49,7 +49,7 @@ def torch_answer(model: InvariantVAE, preprocessing: Preprocessing, name: str, s
     else:
         kind, dtype = name.split(".")
         values = Normalise(preprocessing, dtype)(tensors[0]).to(precision)
-        answers = (Encode if kind == "encode" else Reconstruct)(model, preprocessing).to(precision)(values)
+        answers = MODULES[kind](model, preprocessing).to(precision)(values)
     return {spec.name: answer.numpy() for spec, answer in zip(signature.outputs, answers, strict=True)}
 
 

@@ -30,6 +30,8 @@ def _one(spec: TensorSpec, specification: ModelSpecification, preprocessing: Pre
         "shift_down_px": (-0.1 * specification.height_px, 0.1 * specification.height_px),
         "shift_right_px": (-0.1 * specification.width_px, 0.1 * specification.width_px),
     }
+    if spec.name == "class_weights":
+        return np.eye(spec.row_shape[0], dtype=np.float32)[generator.integers(spec.row_shape[0], size=rows)]
     if spec.name in limits:
         return generator.uniform(*limits[spec.name], shape).astype(np.float32)
     return generator.standard_normal(shape).astype(np.float32)

@@ -48,7 +48,7 @@ def encode_outputs(specification: ModelSpecification) -> tuple[TensorSpec, ...]:
     if "rotation" in specification.invariances:
         specs += [
             _per_image("angle_rad", "rad", "the object's angle, counter-clockwise, row 0 at the top", -math.pi, math.pi),
-            _per_image("angle_sd_rad", "rad", "posterior standard deviation of the angle, without pixel noise", 0.0),
+            _per_image("angle_sd_rad", "rad", _angle_sd_meaning(specification), 0.0),
         ]
     if "scale" in specification.invariances:
         specs.append(_per_image("scale", "1", "the object's size over its size at scale 1; above 1 is larger", 0.0))
@@ -66,11 +66,23 @@ def encode_outputs(specification: ModelSpecification) -> tuple[TensorSpec, ...]:
         *specs,
         _per_latent("latent_mean", "latent", specification.latent_size, "posterior mean of every raw latent in latent_names order, prior N(0, 1)"),
         _per_latent("latent_sd", "latent", specification.latent_size, "posterior standard deviation of every raw latent", 0.0),
+        *class_outputs(specification),
+    )
+
+
+def class_outputs(specification: ModelSpecification) -> tuple[TensorSpec, ...]:
+    """Output of the classify graphs, and the last of the encode graphs; empty for a model without classes."""
+    if not specification.class_source:
+        return ()
+    shape, meaning = ("n", specification.class_count), "probability of each class, in class_names order; rows sum to 1"
+    axes = ("image", "class")
+    return (
+        TensorSpec(name="class_probabilities", dtype="float32", shape=shape, axes=axes, unit="1", range_low=0.0, range_high=1.0, meaning=meaning),
     )
 
 
 def decode_inputs(specification: ModelSpecification) -> tuple[TensorSpec, ...]:
-    """Inputs of the decode graph: content where there is any, and the object's pose with any spatial decoder."""
+    """Inputs of the decode graph: content where there is any, the object's pose with any spatial decoder, and the class where there are classes."""
     specs: list[TensorSpec] = []
     if specification.content_size:
         specs.append(_per_latent("content", "content", specification.content_size, "content latents, prior N(0, 1)"))
@@ -81,6 +93,8 @@ def decode_inputs(specification: ModelSpecification) -> tuple[TensorSpec, ...]:
             _per_image("shift_down_px", "px", "the object's shift towards higher rows"),
             _per_image("shift_right_px", "px", "the object's shift towards higher columns"),
         ]
+    if specification.class_source:
+        specs.append(_per_latent("class_weights", "class", specification.class_count, "one-hot: 1 for the class to draw, 0 for the others", 0.0))
     return tuple(specs)
 
 
@@ -129,6 +143,10 @@ def signatures(specification: ModelSpecification, preprocessing: Preprocessing) 
         found[f"reconstruct.{dtype}"] = Signature(
             graph=f"reconstruct.{dtype}.onnx", inputs=images, outputs=reconstruct_outputs(specification, preprocessing), max_batch=decode_batch
         )
+        if specification.class_source:
+            found[f"classify.{dtype}"] = Signature(
+                graph=f"classify.{dtype}.onnx", inputs=images, outputs=class_outputs(specification), max_batch=_ENCODE_MAX_BATCH
+            )
     return found
 
 
@@ -137,6 +155,12 @@ def decode_max_batch(specification: ModelSpecification) -> int:
     rows = specification.pixels if specification.invariances else 1
     per_image = 2 * 4 * rows * max(*specification.decoder_widths, specification.channels)
     return int(2 ** math.floor(math.log2(min(64, max(1, _ACTIVATION_BYTES // per_image)))))
+
+
+def _angle_sd_meaning(specification: ModelSpecification) -> str:
+    if specification.angle_bins:
+        return "root mean square of the posterior angle's short way from the reported one, without pixel noise"
+    return "posterior standard deviation of the angle, without pixel noise"
 
 
 def _image_shape(specification: ModelSpecification) -> tuple[tuple[Literal["n"] | int, ...], tuple[str, ...]]:

@@ -28,13 +28,17 @@ class SpatialDecoder(nn.Module):
             self.hidden.append(nn.Linear(size, out_size))
             size = out_size
         self.output = nn.Linear(size, specification.channels)
+        # [ours] At every layer, not at the first alone: classes then differ in what they draw and not in shades of one picture.
+        widths = specification.decoder_widths if specification.class_source else ()
+        self.of_class = nn.ModuleList(nn.Linear(specification.class_count, width, bias=False) for width in widths)
 
-    def forward(self, coordinates: Tensor, content: Tensor) -> Tensor:
+    def forward(self, coordinates: Tensor, content: Tensor, class_weights: Tensor | None = None) -> Tensor:
         """The likelihood's parameter at each coordinate.
 
         Args:
             coordinates: (n, N, 2) x', already moved by the pose.
             content: (n, d) z; d may be 0.
+            class_weights: (n, K) one-hot; None for a model without classes.
 
         Returns:
             (n, N, c).
@@ -42,9 +46,15 @@ class SpatialDecoder(nn.Module):
         features = self.of_coordinates(coordinates)
         if self.of_content is not None:
             features = features + self.of_content(content)[:, None, :]
-        features = torch.tanh(features)
-        for layer in self.hidden:
-            features = torch.tanh(layer(features))
+        if class_weights is None:
+            features = torch.tanh(features)
+            for layer in self.hidden:
+                features = torch.tanh(layer(features))
+            return self.output(features)
+        of_class = [layer(class_weights)[:, None, :] for layer in self.of_class]
+        features = torch.tanh(features + of_class[0])
+        for layer, part in zip(self.hidden, of_class[1:], strict=True):
+            features = torch.tanh(layer(features) + part)
         return self.output(features)
 
 
@@ -56,15 +66,16 @@ class PlainDecoder(nn.Module):
         self.channels = specification.channels
         self.pixels = specification.pixels
         self.hidden = nn.ModuleList()
-        size = specification.content_size
+        # The class enters beside the content.
+        size = specification.content_size + len(specification.class_names)
         for out_size in specification.decoder_widths:
             self.hidden.append(nn.Linear(size, out_size))
             size = out_size
         self.output = nn.Linear(size, self.pixels * self.channels)
 
-    def forward(self, content: Tensor) -> Tensor:
-        """The likelihood's parameter of every pixel: content (n, d) → (n, N, c)."""
-        features = content
+    def forward(self, content: Tensor, class_weights: Tensor | None = None) -> Tensor:
+        """The likelihood's parameter of every pixel: content (n, d) and, with classes, one-hot class weights (n, K) → (n, N, c)."""
+        features = content if class_weights is None else torch.cat((content, class_weights), dim=1)
         for layer in self.hidden:
             features = torch.tanh(layer(features))
         return self.output(features).reshape(-1, self.pixels, self.channels)

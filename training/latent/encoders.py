@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,8 +14,27 @@ from training.latent.specification import ModelSpecification
 SD_FLOOR = 1e-4
 
 
+# An image is seen in as many quarter turns: exact for square pixels, nothing is resampled.
+_QUARTERS = 4
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """q(c, b, z|x) = q(c, b|x) N(z; μ, σ²) over classes c, angle bins b and raw latents z.
+
+    Attributes:
+        mean: (n, C, B, L) μ; C is 1 where all classes share one z, else K. The rotation latent counts from its bin's centre.
+        sd: (n, C, B, L) σ.
+        log_q: (n, K, B) log q(c, b|x), natural.
+    """
+
+    mean: Tensor
+    sd: Tensor
+    log_q: Tensor
+
+
 class Encoder(nn.Module):
-    """q(z|x) = N(μ(x), σ(x)²): optional stride-2 convolutions, dense layers, and two heads."""
+    """q(z|x) = N(μ(x), σ(x)²): optional stride-2 convolutions, dense layers, and two heads; a third for classes and angle bins."""
 
     def __init__(self, specification: ModelSpecification) -> None:
         super().__init__()
@@ -28,11 +49,16 @@ class Encoder(nn.Module):
         for out_size in specification.encoder_widths:
             self.dense.append(nn.Linear(size, out_size))
             size = out_size
-        self.mean = nn.Linear(size, specification.latent_size)
-        self.deviation = nn.Linear(size, specification.latent_size)
+        self.specification = specification
+        self.views = _QUARTERS if specification.angle_bins else 1
+        self.bins_per_view = specification.bin_count // self.views
+        posteriors = specification.posterior_count * self.bins_per_view
+        self.mean = nn.Linear(size, posteriors * specification.latent_size)
+        self.deviation = nn.Linear(size, posteriors * specification.latent_size)
         # A number that grows with the angle must fall back somewhere, steeply; the two coordinates of a point on the circle need not.
         self.direction = nn.Linear(size, 2) if specification.angle_symmetry else None
         self.raw_per_turn = 1 / (max(1, specification.angle_symmetry) * specification.rotation_prior_sd_rad)
+        self.pairs = nn.Linear(size, specification.class_count * self.bins_per_view) if specification.is_mixture else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The posterior of each image.
@@ -43,6 +69,29 @@ class Encoder(nn.Module):
         Returns:
             μ (n, L) and σ = softplus(·) (n, L): standard deviations, not log-variances.
         """
+        features = self._features(images)
+        mean = self.mean(features)
+        if self.direction is not None:
+            point = self.direction(features)
+            mean = torch.cat((self.raw_per_turn * torch.atan2(point[:, :1], point[:, 1:]), mean[:, 1:]), dim=1)
+        return mean, functional.softplus(self.deviation(features)) + SD_FLOOR
+
+    def posterior(self, images: Tensor) -> Posterior:
+        """The posterior of each image (n, h, w, c), of a model with classes or angle bins.
+
+        [ours] With angle bins the network sees each image in four quarter turns and finds the bins within one quarter in each, so that what it
+        says about an object's class and content does not change with a quarter turn, and a class cannot stand for an orientation.
+        """
+        specification = self.specification
+        features = self._features(_quarter_turns(images) if self.views > 1 else images)
+        shape = (-1, self.views, specification.posterior_count, self.bins_per_view, specification.latent_size)
+        mean, deviation = (head(features).reshape(shape).transpose(1, 2).flatten(2, 3) for head in (self.mean, self.deviation))
+        assert self.pairs is not None  # noqa: S101 (is_mixture)
+        logits = self.pairs(features).reshape(-1, self.views, specification.class_count, self.bins_per_view).transpose(1, 2).flatten(2, 3)
+        log_q = torch.log_softmax(logits.flatten(1), dim=1).reshape(logits.shape)
+        return Posterior(mean, functional.softplus(deviation) + SD_FLOOR, log_q)
+
+    def _features(self, images: Tensor) -> Tensor:
         features = images
         if self.convolutional:
             features = features.permute(0, 3, 1, 2)
@@ -53,8 +102,9 @@ class Encoder(nn.Module):
             # tanh as published on pixels; behind convolutions ReLU, which every runtime computes exactly: ONNX Runtime's tanh is off by 3e-7,
             # which a sharp decoder turns into 1e-5 of an image's range.
             features = functional.relu(layer(features)) if self.convolutional else torch.tanh(layer(features))
-        mean = self.mean(features)
-        if self.direction is not None:
-            point = self.direction(features)
-            mean = torch.cat((self.raw_per_turn * torch.atan2(point[:, :1], point[:, 1:]), mean[:, 1:]), dim=1)
-        return mean, functional.softplus(self.deviation(features)) + SD_FLOOR
+        return features
+
+
+def _quarter_turns(images: Tensor) -> Tensor:
+    """Images (n, h, h, c) turned clockwise by 0, 1, 2 and 3 quarters: (4n, h, h, c), the turns of one image together."""
+    return torch.stack([torch.rot90(images, -turns, (1, 2)) for turns in range(_QUARTERS)], dim=1).flatten(0, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from training.latent.likelihoods import entropy_floor
+from training.latent.mixture import mixture_bound
 from training.latent.model import InvariantVAE
 from training.latent.objective import bound
 
@@ -44,31 +45,36 @@ def held_out_bound(model: InvariantVAE, images: Array, *, seed: int, unclipped: 
     """
     device = model.grid.device
     generator = torch.Generator().manual_seed(seed)
-    at_once = max(1, _PIXELS_AT_ONCE // model.specification.pixels)
+    at_once = max(1, _PIXELS_AT_ONCE // (model.specification.pixels * model.specification.pair_count))
     bernoulli = model.specification.likelihood == "bernoulli"
     totals, errors, excesses = [], [], []
     for start in range(0, len(images), at_once):
         batch = torch.from_numpy(np.ascontiguousarray(images[start : start + at_once])).to(device)
         shape = (len(batch), model.specification.latent_size)
-        draws = [bound(model, batch, torch.randn(shape, generator=generator).to(device)).total() for _ in range(_SAMPLES)]
+        draws = [_whole(model, batch, torch.randn(shape, generator=generator).to(device))[0] for _ in range(_SAMPLES)]
         totals.append(torch.stack(draws).mean(dim=0).cpu().numpy())
-        mean, _ = model.encode(batch)
         target = batch if unclipped is None else torch.from_numpy(np.ascontiguousarray(unclipped[start : start + at_once])).to(device)
-        errors.append(torch.square(target - model.images(model.split(mean))).mean(dim=(1, 2, 3)).cpu().numpy())
+        errors.append(torch.square(target - model.images(model.read(batch).sampling)).mean(dim=(1, 2, 3)).cpu().numpy())
         if bernoulli:
-            reached = bound(model, batch, torch.zeros(shape, device=device)).reconstruction
+            _, reached = _whole(model, batch, torch.zeros(shape, device=device))
             excesses.append((reached - entropy_floor(batch).sum(dim=(1, 2, 3))).cpu().numpy())
     return HeldOut(np.concatenate(totals), np.concatenate(errors), np.concatenate(excesses) if bernoulli else None)
 
 
+def _whole(model: InvariantVAE, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """−ELBO and −log p(x|z) of each image (n,), every class and angle bin summed over."""
+    parts = (mixture_bound if model.specification.is_mixture else bound)(model, images, noise)
+    return parts.total(), parts.reconstruction
+
+
 @torch.no_grad()
 def encode_images(model: InvariantVAE, images: Array) -> dict[str, Array]:
-    """Reported pose and content of images (n, h, w, c), by the names of the encode signature; those that the model has."""
+    """Reported pose, content and class probabilities of images (n, h, w, c), by the names of the encode signature; those that the model has."""
     device = model.grid.device
     found: dict[str, list[Array]] = {}
     for start in range(0, len(images), 1024):
-        mean, _ = model.encode(torch.from_numpy(np.ascontiguousarray(images[start : start + 1024])).to(device))
-        sampling = model.split(mean)
+        reading = model.read(torch.from_numpy(np.ascontiguousarray(images[start : start + 1024])).to(device))
+        sampling = reading.sampling
         pose = model.object_pose(sampling)
         present = model.specification.invariances
         if "rotation" in present:
@@ -79,4 +85,6 @@ def encode_images(model: InvariantVAE, images: Array) -> dict[str, Array]:
             found.setdefault("shift_down_px", []).append(pose.shift_down_px.cpu().numpy())
             found.setdefault("shift_right_px", []).append(pose.shift_right_px.cpu().numpy())
         found.setdefault("content", []).append(sampling.content.cpu().numpy())
+        if reading.class_probabilities is not None:
+            found.setdefault("class_probabilities", []).append(reading.class_probabilities.cpu().numpy())
     return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -12,6 +12,7 @@ from dichroic.bundle import Metric
 from dichroic.bundle.manifest import Calibration, ErrorCalibration, Quantile
 from training.data.cards import SUITS
 from training.errors import InputError
+from training.latent.class_metrics import class_agreement
 from training.latent.evaluate import HeldOut, encode_images, held_out_bound
 from training.latent.model import InvariantVAE
 from training.latent.orientation import SYMMETRY_ORDER, stripe_direction
@@ -21,6 +22,8 @@ from training.latent.prepare import EvaluationSet, Prepared, normalised
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _PROBABILITIES = (0.5, 0.9, 0.95, 0.99)
+# Held-out errors kept in the bundle, from which a server makes p-values.
+_SAMPLE = 1000
 # The novelty threshold's quantile; its complement is the share of known images called novel.
 NOVELTY_QUANTILE = 0.99
 NOVELTY_FALSE_ALARM_RATE = 0.01
@@ -70,13 +73,17 @@ def measure(model: InvariantVAE, prepared: Prepared, seed: int) -> tuple[tuple[M
     held_out = _bound(model, prepared, prepared.held_out, seed)
     found_novelty = novelty(held_out.error)
     metrics = _common(held_out, prepared.held_out.name) + _pose(model, prepared) + _orientation(model, prepared, prepared.held_out)
+    metrics += _classes(model, prepared)
     for other in prepared.others:
         found = _bound(model, prepared, other, seed)
         metrics += _common(found, other.name) + _orientation(model, prepared, other)
         share = float(np.mean(found.error > found_novelty.threshold))
         metrics.append(Metric(name="novel_share", value=share, unit="1", split=other.name, meaning="share of images above the novelty threshold"))
     quantiles = tuple(Quantile(probability=p, value=float(np.quantile(held_out.error.astype(np.float64), p))) for p in _PROBABILITIES)
-    calibration = Calibration(reconstruction_error=ErrorCalibration(count=len(held_out.error), split=prepared.held_out.name, quantiles=quantiles))
+    calibration = Calibration(
+        reconstruction_error=ErrorCalibration(count=len(held_out.error), split=prepared.held_out.name, quantiles=quantiles),
+        reconstruction_error_sample=_sample(held_out.error),
+    )
     return tuple(metrics), calibration, found_novelty
 
 
@@ -154,6 +161,30 @@ def _orientation(model: InvariantVAE, prepared: Prepared, images: EvaluationSet)
         ),
         Metric(name="orientation_share", value=float(clear.mean()), unit="1", split=images.name, meaning="share of images with a clear direction"),
     ]
+
+
+def _classes(model: InvariantVAE, prepared: Prepared) -> list[Metric]:
+    source, labels, split = model.specification.class_source, prepared.held_out.labels, prepared.held_out.name
+    if not source or labels is None or not np.any(labels >= 0):
+        return []
+    known = labels >= 0
+    told = encode_images(model, normalised(prepared.held_out.images[known], prepared.preprocessing))["class_probabilities"]
+    found = class_agreement(told.argmax(axis=1), labels[known], model.specification.class_count, matched=source == "joint")
+    how = "stands for its label after the best one-to-one matching" if source == "joint" else "is its label"
+    rows = (
+        ("class_accuracy", found.accuracy, f"share of images whose most probable class {how}"),
+        ("class_ari", found.adjusted_rand_index, "adjusted Rand index of most probable classes and labels; 0 by chance"),
+        ("class_nmi", found.normalised_mutual_information, "mutual information of most probable classes and labels over their mean entropy"),
+        ("classes_used", float(found.used), "classes that at least a tenth of an even portion of the images belongs to"),
+    )
+    return [Metric(name=name, value=value, unit="1", split=split, meaning=meaning) for name, value, meaning in rows]
+
+
+def _sample(errors: Array) -> tuple[float, ...]:
+    """Up to 1000 order statistics of the errors (n,) at evenly spaced ranks, ascending, the least and the greatest among them."""
+    ordered = np.sort(errors.astype(np.float64))
+    ranks = np.unique(np.round(np.linspace(0, len(ordered) - 1, min(len(ordered), _SAMPLE))).astype(np.int64))
+    return tuple(float(value) for value in ordered[ranks])
 
 
 def _values(classes: tuple[ClassFigures, ...], name: str) -> dict[str, float]:

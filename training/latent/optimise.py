@@ -9,22 +9,26 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 
 from training.errors import InputError
 from training.latent.checkpoint import Array, Checkpoint, CheckpointStore
 from training.latent.equivariance import draw_movement, equivariance_error, move_images
 from training.latent.evaluate import held_out_bound
+from training.latent.mixture import Pairs, choice_entropy, mixture_bound, usage_pull
 from training.latent.model import InvariantVAE
 from training.latent.objective import bound
 from training.latent.orientation import crop, direction_error, stripe_direction, turn_and_crop
-from training.latent.schedule import weights_at
+from training.latent.schedule import Weights, weights_at
 from training.latent.specification import ModelSpecification
 from training.recipe import Training
 
 # Holds the raw latents near their prior while nothing but relations between poses is taught.
 _ANCHOR = 0.01
-_STREAMS = ("weights", "order", "noise")
+# Share of the newest batch in the running mean of class probabilities.
+_USAGE_RATE = 0.1
+_STREAMS = ("weights", "order", "noise", "labelled")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -47,7 +51,8 @@ class Taught:
 class Fit:
     """One fit with its restarts. `images` and `validation`: (n, h, w, c) float32, normalised (and clipped for the Bernoulli kinds).
 
-    With an orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step.
+    `labels` (n,) int64, −1 for unlabelled images: of semi-supervised models. With an orientation taught, `images` are as wide as
+    `orientation.wide_px` says, and each is seen at a new angle in each step.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Fit:
         seed: int,
         store: CheckpointStore,
         device: torch.device,
+        labels: Array | None = None,
     ) -> None:
         self.specification = specification
         self.training = training
@@ -68,7 +74,10 @@ class Fit:
         self.seed = seed
         self.store = store
         self.device = device
-        self.steps = math.ceil(len(images) / training.batch_size)
+        self.labels = None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+        # Where every image has a label, each is also learned from without it.
+        self.rows = np.flatnonzero(labels < 0) if labels is not None and (labels < 0).any() else np.arange(len(images))
+        self.steps = math.ceil(len(self.rows) / training.batch_size)
         stage = training.orientation if training.orientation.weight else training.equivariance
         self.taught_epochs = stage.epochs if specification.invariances else 0
         self.directions = self._directions(images) if training.orientation.weight else None
@@ -129,12 +138,26 @@ class Fit:
 
     def _batches(self) -> Iterator[Tensor]:
         generator = torch.Generator().manual_seed(self._stream("order"))
-        order = torch.randperm(len(self.images), generator=generator).to(self.device)
-        yield from order.split(self.training.batch_size)
+        order = torch.randperm(len(self.rows), generator=generator).to(self.device)
+        yield from torch.from_numpy(self.rows).to(self.device)[order].split(self.training.batch_size)
+
+    def _labelled_batches(self) -> Iterator[Tensor]:
+        """For ever, every labelled image in turn, in a new order each time round: none goes unused, however many there are."""
+        assert self.labels is not None  # noqa: S101 (semi-supervised)
+        rows, size = torch.nonzero(self.labels >= 0)[:, 0], self.training.classes.labelled_batch_size
+        generator, left = torch.Generator().manual_seed(self._stream("labelled")), rows[:0]
+        while True:
+            while len(left) < size:
+                left = torch.cat((left, rows[torch.randperm(len(rows), generator=generator).to(self.device)]))
+            yield left[:size]
+            left = left[size:]
 
     def _one_epoch(self, bar: tqdm[None]) -> None:
         generator = torch.Generator(device=self.device).manual_seed(self._stream("noise"))
         teaching = self.epoch < self.taught_epochs
+        # Anew in each epoch, so that a resumed fit goes on alike.
+        self._usage = torch.full((self.specification.class_count,), 1 / self.specification.class_count, device=self.device)
+        self._labelled = self._labelled_batches() if self.labels is not None else None
         total = torch.zeros((), device=self.device)
         for index, rows in enumerate(self._batches()):
             step = self._teach if teaching else self._improve
@@ -181,17 +204,48 @@ class Fit:
     def _improve(self, images: Tensor, taught: Taught | None, part: float, generator: torch.Generator) -> Tensor:
         weights = weights_at(self.training, (self.epoch - self.taught_epochs + part) / self.training.epochs)
         self._set_learning_rate(weights.learning_rate)
-        count, pixels, wanted = len(images), self.specification.pixels, self.training.pixels_per_step
-        noise = torch.randn((count, self.specification.latent_size), generator=generator, device=self.device)
-        chosen = None
-        if self.model.spatial and 0 < wanted < pixels:
-            chosen = torch.randint(pixels, (count, wanted), generator=generator, device=self.device)
+        if self.specification.is_mixture:
+            return self._improve_mixture(images, weights, generator)
+        noise, chosen = self._drawn(len(images), generator)
         parts = bound(self.model, images, noise, chosen)
         loss = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names))
         if weights.equivariance > 0 and self.model.spatial:
             loss = loss + weights.equivariance * self._disagreement(images, parts.mean, generator)
         if taught is not None:
             loss = loss + self.training.orientation.weight * self._misdirection(parts.mean, taught)
+        return loss
+
+    def _drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Noise of the latents (n, L), and the pixels of this step (n, M), None for all."""
+        pixels, wanted = self.specification.pixels, self.training.pixels_per_step
+        noise = torch.randn((count, self.specification.latent_size), generator=generator, device=self.device)
+        if not (self.model.spatial and 0 < wanted < pixels):
+            return noise, None
+        return noise, torch.randint(pixels, (count, wanted), generator=generator, device=self.device)
+
+    def _improve_mixture(self, images: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:
+        recipe = self.training.classes
+        pairs = Pairs(recipe.pairs_per_step, recipe.random_pairs) if recipe.pairs_per_step else None
+        loss = images.new_zeros(())
+        if self._labelled is not None:
+            rows = next(self._labelled)
+            labels = self.labels[rows]  # type: ignore[index]
+            noise, chosen = self._drawn(len(rows), generator)
+            parts = mixture_bound(self.model, self.images[rows], noise, labels=labels, chosen=chosen, pairs=pairs, generator=generator)
+            loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
+            loss = loss + recipe.label_weight * functional.nll_loss(parts.class_log_q, labels)
+            if (self.epoch - self.taught_epochs) / self.training.epochs < recipe.labelled_first:
+                return loss
+        noise, chosen = self._drawn(len(images), generator)
+        parts = mixture_bound(self.model, images, noise, chosen=chosen, pairs=pairs, generator=generator)
+        loss = loss + parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
+        if recipe.usage_weight:
+            self._usage = (1 - _USAGE_RATE) * self._usage + _USAGE_RATE * torch.exp(parts.class_log_q.detach()).mean(dim=0)
+            loss = loss + recipe.usage_weight * usage_pull(parts.class_log_q, self._usage)
+        if weights.choice:
+            loss = loss + weights.choice * choice_entropy(parts.class_log_q)
+        if weights.equivariance > 0 and self.model.spatial:
+            loss = loss + weights.equivariance * self._disagreement(images, self.model.encode(images)[0], generator)
         return loss
 
     def _disagreement(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:

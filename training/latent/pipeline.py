@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import time
@@ -14,6 +15,7 @@ import torch
 from dichroic.bundle import TrainingData
 from dichroic.bundle.manifest import canonical_json
 from training.data.readers import read_data
+from training.data.suits import SUITS
 from training.errors import InputError
 from training.export.latent_bundle import Facts, Written, write_latent_bundle
 from training.latent.checkpoint import CheckpointStore
@@ -21,7 +23,7 @@ from training.latent.figures import measure
 from training.latent.optimise import Fit
 from training.latent.prepare import Prepared, normalised, prepare_cards, prepare_files
 from training.latent.specification import INVARIANCES, ModelSpecification
-from training.recipe import FileData, Recipe
+from training.recipe import CardsData, FileData, Recipe
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
     recipe = request.recipe
     images, validation = (normalised(part, prepared.preprocessing) for part in (prepared.train, prepared.validation))
     began = time.monotonic()
-    fit = Fit(specify(recipe, prepared), recipe.training, images, validation, seed=recipe.seed, store=store, device=device)
+    specification = specify(recipe, prepared)
+    labels = prepared.labels
+    fit = Fit(specification, recipe.training, images, validation, seed=recipe.seed, store=store, device=device, labels=labels)
     fitted = fit.run(resume=request.resume)
     trained = time.monotonic()
     metrics, calibration, novelty = measure(fitted.model, prepared, recipe.seed)
@@ -143,8 +147,16 @@ def prepare(request: Request) -> Prepared:
 
 
 def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
-    """The model's specification: the recipe's networks for the data's images."""
+    """The model's specification: the recipe's networks for the data's images.
+
+    Raises:
+        InputError: BINS_NEED_SQUARES.
+    """
     _, height, width, channels = prepared.held_out.images.shape  # training patches may be cut wider, to be turned
+    if recipe.model.angle_bins and height != width:
+        raise InputError(
+            "BINS_NEED_SQUARES", f"angle_bins turn images by quarters, which only square ones stand; these have {height} × {width} px: crop them."
+        )
     model = recipe.model
     return ModelSpecification(
         height_px=height,
@@ -152,7 +164,8 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
         channels=channels,
         invariances=tuple(name for name in INVARIANCES if name in model.invariances),
         content_size=model.content_size,
-        rotation_prior_sd_rad=model.rotation_prior_sd_rad,
+        # With bins: of the offset from a bin's centre, half the distance of two bins, so that the whole prior is nearly uniform.
+        rotation_prior_sd_rad=math.pi / model.angle_bins if model.angle_bins else model.rotation_prior_sd_rad,
         shift_prior_sd=model.shift_prior_sd,
         scale_prior_log_sd=model.scale_prior_log_sd,
         likelihood=model.likelihood,
@@ -161,7 +174,19 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
         encoder_widths=model.encoder_widths,
         decoder_widths=model.decoder_widths,
         angle_symmetry=model.angle_symmetry,
+        angle_bins=model.angle_bins,
+        class_source=model.class_source,
+        class_names=_class_names(recipe),
     )
+
+
+def _class_names(recipe: Recipe) -> tuple[str, ...]:
+    model = recipe.model
+    if model.class_names or not model.class_source:
+        return model.class_names
+    if model.class_source == "semi_supervised" and isinstance(recipe.data, CardsData):
+        return SUITS
+    return tuple(f"class_{index + 1}" for index in range(model.classes))
 
 
 def choose_device(name: str) -> torch.device:

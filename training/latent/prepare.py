@@ -13,6 +13,7 @@ from training.data.dataset import DataSet
 from training.data.patches import cut_patches
 from training.errors import InputError
 from training.latent.held_out import Split, split_frames, split_images, split_patches
+from training.latent.labels import split_labels
 from training.latent.orientation import crop, wide_px
 from training.latent.pose_metrics import PoseTruth
 from training.recipe import CardsData, FileData, Normalisation, Recipe
@@ -29,11 +30,15 @@ _OTHERS_DATA = (
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Images (n, h, w, c) float32, in the data's unit, that nothing was fitted to; `name` says which; `truth` where they were drawn."""
+    """Images (n, h, w, c) float32, in the data's unit, that nothing was fitted to; `name` says which.
+
+    `truth` where they were drawn; `labels` (n,) int64, −1 unlabelled, where the data has them.
+    """
 
     name: str
     images: Array
     truth: PoseTruth | None = None
+    labels: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Prepared:
         sha256: of each file trained on, or of the generator's arrays.
         notes: about the data, for the model card; may be empty.
         remark: what the card must say before the recipe's texts, when the data are not those they were written for; may be empty.
+        labels: (n,) int64 class of each training image, −1 unlabelled; None: not a semi-supervised model.
     """
 
     train: Array
@@ -67,6 +73,7 @@ class Prepared:
     sha256: tuple[str, ...]
     notes: str = ""
     remark: str = ""
+    labels: Array | None = None
 
 
 def prepare_cards(recipe: Recipe, data: CardsData) -> Prepared:
@@ -86,18 +93,38 @@ def prepare_cards(recipe: Recipe, data: CardsData) -> Prepared:
         for stream, count in counts.items()
     }
     images = {stream: _with_channels(made.arrays["images"]).astype(np.float32) for stream, made in drawn.items()}
+    labels = None
+    if data.labelled_per_suit:
+        made = _labelled_cards(data)
+        images["train"] = np.concatenate([images["train"], _with_channels(made.arrays["images"])])
+        labels = np.concatenate([np.full(4 * data.train_per_suit, -1), made.arrays["labels"]])
+        drawn["labelled"] = made
     fitted = ("train", "validation") if recipe.training.restarts > 1 else ("train",)
     return Prepared(
         train=images["train"],
         validation=images["validation"] if recipe.training.restarts > 1 else images["validation"][:0],
-        held_out=EvaluationSet("drawn cards, test stream", images["test"], _truth(drawn["test"])),
+        held_out=EvaluationSet("drawn cards, test stream", images["test"], _truth(drawn["test"]), drawn["test"].arrays["labels"]),
         others=(),
         preprocessing=_preprocessing(recipe, images["train"], "1"),
         quantity="brightness",
         pixel_size_nm=None,
-        source=drawn["train"].source,
+        source="; ".join(drawn[stream].source for stream in ("train", "labelled") if stream in drawn),
         licence="MIT (drawn by this project)",
-        sha256=tuple(drawn[stream].sha256 for stream in fitted),
+        sha256=tuple(drawn[stream].sha256 for stream in (*fitted, *(("labelled",) if labels is not None else ()))),
+        labels=labels,
+    )
+
+
+def _labelled_cards(data: CardsData) -> DataSet:
+    return draw_cards(
+        data.labelled_per_suit,
+        angle_deg=data.labelled_angle_deg,
+        shear_deg=data.labelled_shear_deg,
+        shift=data.labelled_shift,
+        scale=data.labelled_scale,
+        side=data.side_px,
+        seed=data.seed,
+        stream="labelled",
     )
 
 
@@ -134,11 +161,12 @@ def prepare_files(
     train, validation, held_out = (np.concatenate([getattr(split, part) for split in splits]) for part in ("train", "validation", "held_out"))
     _check_images(train, held_out)
     names = ", ".join(made.source for made in trained)
+    train_labels, held_labels = split_labels(trained, [_held_out_unit(made, data) for made in trained], data, recipe)
     units_held = " and ".join(dict.fromkeys(_held_out_unit(made, data) for made in trained))
     return Prepared(
         train=train,
         validation=validation,
-        held_out=EvaluationSet(f"held-out {units_held} of {names}", held_out),
+        held_out=EvaluationSet(f"held-out {units_held} of {names}", held_out, labels=held_labels),
         others=tuple(whole),
         preprocessing=_preprocessing(recipe, train, units[0]),
         quantity=trained[0].quantity,
@@ -148,6 +176,7 @@ def prepare_files(
         sha256=tuple(made.sha256 for made in trained),
         notes="" if others_data else data.notes,
         remark=_OTHERS_DATA.format(names=names, own=", ".join((*data.files, *data.evaluate_only))) if others_data else "",
+        labels=train_labels if recipe.model.class_source == "semi_supervised" else None,
     )
 
 

@@ -12,12 +12,14 @@ _PLATEAU = 0.6
 
 @dataclass(frozen=True)
 class Weights:
-    """Of one step: learning rate, β of the pose and of the content latents, and of the equivariance error."""
+    """Of one step: learning rate, β of pose, content and discrete latents, weights of the equivariance error and of the classes' entropy."""
 
     learning_rate: float
     pose_beta: float
     content_beta: float
+    discrete_beta: float
     equivariance: float
+    choice: float
 
 
 def weights_at(training: Training, fraction: float) -> Weights:
@@ -32,4 +34,7 @@ def weights_at(training: Training, fraction: float) -> Weights:
     start = training.beta if training.content_beta_start is None else training.content_beta_start
     content_beta = training.beta + (start - training.beta) * ahead
     equivariance = training.equivariance.weight * max(0.0, 1 - fraction / training.equivariance.weight_until)
-    return Weights(rate, training.beta, content_beta, equivariance)
+    classes = training.classes
+    discrete_beta = 1 + (classes.beta_start - 1) * max(0.0, 1 - fraction / classes.beta_until)
+    choice = classes.choice_weight * max(0.0, 1 - fraction / classes.choice_until)
+    return Weights(rate, training.beta, content_beta, discrete_beta, equivariance, choice)

@@ -7,6 +7,7 @@ from typing import Literal
 
 Invariance = Literal["rotation", "translation", "scale"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
+ClassSource = Literal["", "joint", "semi_supervised"]
 INVARIANCES: tuple[Invariance, ...] = ("rotation", "translation", "scale")
 
 
@@ -30,6 +31,10 @@ class ModelSpecification:
         decoder_widths: widths of the decoder's hidden layers; the first is the width of h0.
         angle_symmetry: [ours] m >= 1: the encoder gives φ as a point on the circle, φ = atan2(a, b)/m, without a jump for an object that looks
             the same after a turn by 2π/m; 0: as a number, as published.
+        angle_bins: [ours] B, a multiple of 4: the angle's posterior is a softmax over B bins of the full circle, each with a Gaussian offset of
+            prior sd p_r = π/B, so that the prior is nearly uniform on the circle; 0: one Gaussian. Square images only.
+        class_source: "joint": classes found without labels; "semi_supervised": learned from few labels (M2); "": no classes.
+        class_names: K >= 2 names, in the order of the class probabilities; empty without classes.
     """
 
     height_px: int
@@ -46,6 +51,34 @@ class ModelSpecification:
     encoder_widths: tuple[int, ...] = (128, 128)
     decoder_widths: tuple[int, ...] = (128, 128, 128)
     angle_symmetry: int = 0
+    angle_bins: int = 0
+    class_source: ClassSource = ""
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether the posterior has a discrete part: a class, an angle bin, or both."""
+        return bool(self.class_source or self.angle_bins)
+
+    @property
+    def class_count(self) -> int:
+        """K; 1 without classes."""
+        return max(1, len(self.class_names))
+
+    @property
+    def bin_count(self) -> int:
+        """B; 1 without angle bins."""
+        return max(1, self.angle_bins)
+
+    @property
+    def pair_count(self) -> int:
+        """K·B, number of (class, bin) pairs that the bound sums over."""
+        return self.class_count * self.bin_count
+
+    @property
+    def posterior_count(self) -> int:
+        """How many Gaussian posteriors a bin has: one shared by all classes (joint), or one for each class (M2: q(z|x, y))."""
+        return self.class_count if self.class_source == "semi_supervised" else 1
 
     @property
     def pixels(self) -> int:

@@ -44,12 +44,14 @@ class LatentGraphs:
         """`reconstruction` in the training data's unit and `error` (n,) of images (n, h, w[, c])."""
         return self._run(f"reconstruct.{images.dtype.name}", {"images": images})
 
-    def decode(self, content: Array) -> Array:
-        """Images (n, h, w[, c]) of contents (n, d) in the canonical pose: angle 0, scale 1, no shift."""
+    def decode(self, content: Array, class_index: int = 0) -> Array:
+        """Images (n, h, w[, c]) of contents (n, d), of one class, in the canonical pose: angle 0, scale 1, no shift."""
         rows = len(content)
         given = {"content": content.astype(np.float32)}
         given |= {name: np.zeros(rows, np.float32) for name in ("angle_rad", "shift_down_px", "shift_right_px")}
         given["scale"] = np.ones(rows, np.float32)
+        given["class_weights"] = np.zeros((rows, len(self.latent.class_names)), np.float32)
+        given["class_weights"][:, class_index : class_index + 1] = 1
         wanted = {spec.name for spec in self._signature("decode").inputs}
         return self._run("decode", {name: array for name, array in given.items() if name in wanted})["images"]
 

@@ -143,7 +143,7 @@ def test_streams_and_seeds_are_independent():
         for seed in (0, 1)
         for stream in STREAMS
     ]
-    correlation = np.corrcoef(angles) - np.eye(6)
+    correlation = np.corrcoef(angles) - np.eye(len(angles))
     assert np.abs(correlation).max() < 0.15
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,33 @@ SPECIFICATIONS = {
     ),
     "everything": ModelSpecification(
         12, 12, channels=2, invariances=("rotation", "translation", "scale"), likelihood="gaussian", encoder_widths=(16,), decoder_widths=(20,)
+    ),
+    "joint-full-circle": ModelSpecification(
+        12,
+        12,
+        invariances=("rotation", "translation"),
+        rotation_prior_sd_rad=math.pi / 8,
+        angle_bins=8,
+        class_source="joint",
+        class_names=("class_1", "class_2", "class_3"),
+        encoder_channels=(4,),
+        encoder_widths=(16,),
+        decoder_widths=(20, 20),
+    ),
+    "semi-supervised-full-circle": ModelSpecification(
+        12,
+        12,
+        channels=2,
+        invariances=("rotation", "scale"),
+        rotation_prior_sd_rad=math.pi / 4,
+        angle_bins=4,
+        class_source="semi_supervised",
+        class_names=("disc", "ring"),
+        encoder_widths=(16,),
+        decoder_widths=(20, 20),
+    ),
+    "joint-plain": ModelSpecification(
+        12, 16, class_source="joint", class_names=("a", "b"), content_size=2, likelihood="gaussian", encoder_widths=(16,), decoder_widths=(16,)
     ),
 }
 

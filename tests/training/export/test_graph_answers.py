@@ -47,9 +47,10 @@ def test_served_answers_are_the_models_within_a_hundred_thousandth_of_their_rang
     made = exported(kind)
     images, unit = drawn(made, dtype, 9)
     model = made.model
-    mean, sd = model.encode(torch.from_numpy(unit).float())
-    pose = model.object_pose(model.split(mean))
-    picture = model.images(model.split(mean)).double().numpy()
+    reading = model.read(torch.from_numpy(unit).float())
+    mean, sd = reading.mean, reading.sd
+    pose = model.object_pose(reading.sampling)
+    picture = model.images(reading.sampling).double().numpy()
     preprocessing = made.facts.preprocessing
     low, high = np.array(preprocessing.input_low), np.array(preprocessing.input_high)
     expected = {
@@ -69,6 +70,11 @@ def test_served_answers_are_the_models_within_a_hundred_thousandth_of_their_rang
         extent = np.ptp(np.append(expected[name], 0.0))
         np.testing.assert_allclose(answers[name], expected[name], rtol=0, atol=1e-5 * extent, err_msg=name)
     assert {"latent_mean", "latent_sd", "reconstruction", "error"} <= answers.keys()
+    if reading.class_probabilities is not None:
+        for verb in ("encode", "classify"):
+            told = run(made, f"{verb}.{dtype}", {"images": images})["class_probabilities"]
+            np.testing.assert_allclose(told, reading.class_probabilities, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(told.sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

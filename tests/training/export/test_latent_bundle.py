@@ -36,7 +36,8 @@ def test_graphs_agree_with_the_model_within_the_promise(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_bundle_has_the_contracts_files_and_signatures(kind: str) -> None:
     bundle = exported(kind).bundle
-    names = {f"{verb}.{dtype}" for verb in ("encode", "reconstruct") for dtype in ("uint8", "uint16", "float32")} | {"decode"}
+    verbs = ("encode", "reconstruct", *(("classify",) if SPECIFICATIONS[kind].class_source else ()))
+    names = {f"{verb}.{dtype}" for verb in verbs for dtype in ("uint8", "uint16", "float32")} | {"decode"}
     assert set(bundle.manifest.signatures) == names
     assert {entry.path for entry in bundle.manifest.files} == {f"{name}.onnx" for name in names} | {
         "README.md",
@@ -128,6 +129,8 @@ def test_decoding_what_encode_reports_is_the_reconstruction(kind: str) -> None:
     inputs = probe_inputs(manifest.signatures["encode.float32"], made.model.specification, made.facts.preprocessing, 9, seed=3)
     encoded = runner(kind, "encode.float32").run(inputs)
     defaults = {"scale": np.ones(9, np.float32)}
+    if "class_probabilities" in encoded:
+        defaults["class_weights"] = np.eye(encoded["class_probabilities"].shape[1], dtype=np.float32)[encoded["class_probabilities"].argmax(axis=1)]
     latents = {spec.name: encoded.get(spec.name, defaults.get(spec.name, np.zeros(9, np.float32))) for spec in manifest.signatures["decode"].inputs}
     decoded = runner(kind, "decode").run(latents)["images"]
     reconstructed = runner(kind, "reconstruct.float32").run(inputs)["reconstruction"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from training.latent.checkpoint import Checkpoint, CheckpointStore
 from training.latent.evaluate import encode_images, held_out_bound
 from training.latent.optimise import Fit, Fitted
 from training.latent.specification import ModelSpecification
-from training.recipe import Equivariance, Training
+from training.recipe import Classes, Equivariance, Training
 
 SPECIFICATION = ModelSpecification(
     10,
@@ -67,6 +68,65 @@ def test_resumed_fit_equals_the_uninterrupted_one(tmp_path: Path, saves: int) ->
         fit(Interrupting(tmp_path / "cut", "x"))
     Interrupting.left = 0
     assert same(whole, fit(CheckpointStore(tmp_path / "cut", "x"), resume=True))
+
+
+JOINT = replace(
+    SPECIFICATION, rotation_prior_sd_rad=np.pi / 4, angle_bins=4, class_source="joint", class_names=("a", "b"), encoder_channels=(), content_size=1
+)
+LABELS = np.resize(np.array([0, -1, 1, -1, -1]), 40)
+MIXTURE = Training(
+    epochs=3,
+    batch_size=16,
+    pixels_per_step=20,
+    restarts=2,
+    content_beta_start=50.0,
+    classes=Classes(usage_weight=10.0, choice_weight=1.0, beta_start=3.0, pairs_per_step=2, labelled_batch_size=7, labelled_first=0.3),
+)
+
+
+def fit_mixture(store: CheckpointStore, source: str, *, resume: bool = False) -> Fitted:
+    torch.set_num_threads(1)
+    specification = replace(JOINT, class_source=source)
+    labels = LABELS if source == "semi_supervised" else None
+    made = Fit(specification, MIXTURE, IMAGES[:40], IMAGES[40:], seed=0, store=store, device=torch.device("cpu"), labels=labels)
+    return made.run(resume=resume)
+
+
+@pytest.mark.parametrize("source", ["joint", "semi_supervised"])
+def test_resumed_fit_of_classes_equals_the_uninterrupted_one(tmp_path: Path, source: str) -> None:
+    whole = fit_mixture(CheckpointStore(tmp_path / "whole", "x"), source)
+    Interrupting.left = 3
+    with pytest.raises(KeyboardInterrupt):
+        fit_mixture(Interrupting(tmp_path / "cut", "x"), source)
+    Interrupting.left = 0
+    assert same(whole, fit_mixture(CheckpointStore(tmp_path / "cut", "x"), source, resume=True))
+
+
+def test_every_labelled_image_is_used_however_few_steps_an_epoch_has(tmp_path: Path) -> None:
+    specification = replace(JOINT, class_source="semi_supervised")
+    store = CheckpointStore(tmp_path, "x")
+    made = Fit(specification, MIXTURE, IMAGES[:40], IMAGES[40:], seed=0, store=store, device=torch.device("cpu"), labels=LABELS)
+    batches = made._labelled_batches()
+    labelled = np.flatnonzero(LABELS >= 0)
+    seen = torch.cat([next(batches) for _ in range(16)]).numpy()
+    assert set(seen) == set(labelled)
+    assert np.ptp([np.sum(seen == row) for row in labelled]) <= 1
+    assert not np.isin(made.rows, labelled).any()
+
+
+def test_labels_teach_classes_to_images_without_labels(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    truth = generator.integers(2, size=120)
+    images = 0.1 * generator.random((120, 10, 10, 1), dtype=np.float32)
+    images[truth == 0, 3:7, 3:7] += 0.8  # a square
+    images[truth == 1, 4:6, 1:9] += 0.8  # a bar
+    labels = np.where(np.arange(120) < 20, truth, -1)
+    training = Training(epochs=25, batch_size=25, learning_rate=5e-3, pixels_per_step=40, classes=Classes(labelled_first=0.2))
+    specification = replace(JOINT, class_source="semi_supervised")
+    store = CheckpointStore(tmp_path, "x")
+    fitted = Fit(specification, training, images, images[:0], seed=0, store=store, device=torch.device("cpu"), labels=labels).run(resume=False)
+    told = encode_images(fitted.model, np.rot90(images[20:], 1, (1, 2)))["class_probabilities"].argmax(axis=1)
+    assert np.mean(told == truth[20:]) == 1
 
 
 def test_restart_with_the_least_bound_on_the_validation_images_is_kept(tmp_path: Path) -> None:

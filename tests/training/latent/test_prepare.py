@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.latent.recipes import CARDS, random_images, write_images, write_recipe
+from tests.training.latent.recipes import CARDS, MODEL, random_images, write_images, write_recipe
 from training.errors import InputError
 from training.latent.held_out import split_images, split_patches
-from training.latent.pipeline import Request, prepare
+from training.latent.pipeline import Request, prepare, specify
 from training.latent.prepare import Prepared, normalised
 from training.recipe import read_recipe
 
@@ -128,3 +128,64 @@ def test_bad_combinations_are_refused(tmp_path: Path) -> None:
     assert reason(write_recipe(tmp_path, extra='evaluate_only = ["a.npz"]\n'), data) == "NO_TRAINING_DATA"
     assert reason(write_recipe(tmp_path, extra="[normalisation]\ninput_low = [0.0, 0.0]\ninput_high = [1.0, 1.0]\n"), data) == "INVALID_NORMALISATION"
     assert reason(write_recipe(tmp_path, extra="window_px = 32\n"), data) == "WINDOW_TOO_LARGE"
+
+
+SEMI = MODEL.replace("content_size = 1", 'content_size = 1\nclass_source = "semi_supervised"\nclasses = 3')
+
+
+def labelled(count: int = 60) -> np.ndarray:
+    return np.where(np.arange(count) % 2, np.arange(count) // 2 % 3, -1)
+
+
+def test_labels_are_split_as_their_images_are(tmp_path: Path) -> None:
+    images = random_images()
+    labels = np.arange(60) % 3
+    images[:, 0, 0] = labels  # an image knows its label
+    path = write_images(tmp_path / "a.npz", images, labels=labels, group=np.arange(60) // 4)
+    for restarts in (1, 2):
+        made = prepared(write_recipe(tmp_path, model=SEMI.replace("threads = 1", f"threads = 1\nrestarts = {restarts}")), path)
+        assert made.labels is not None
+        assert made.held_out.labels is not None
+        np.testing.assert_array_equal(made.train[:, 0, 0, 0], made.labels)
+        np.testing.assert_array_equal(made.held_out.images[:, 0, 0, 0], made.held_out.labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (None, "LABELS_REQUIRED"),
+        (labelled() + (labelled() == 2), "CLASS_COUNT_DIFFERS"),
+        (np.where(labelled() == 1, -1, labelled()), "CLASS_WITHOUT_LABELS"),
+        (labelled() * 2 - 1, "INVALID_LABELS"),
+    ],
+    ids=["none", "too many", "a class without", "below -1"],
+)
+def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, labels: np.ndarray | None, expected: str) -> None:
+    more = {} if labels is None else {"labels": labels}
+    assert reason(write_recipe(tmp_path, model=SEMI), write_images(tmp_path / "a.npz", random_images(), **more)) == expected
+
+
+def test_labels_of_a_joint_model_are_measured_with_and_never_trained_on(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, model=SEMI.replace("semi_supervised", "joint"))
+    made = prepared(recipe, write_images(tmp_path / "a.npz", random_images(), labels=labelled()))
+    assert made.labels is None
+    assert made.held_out.labels is not None
+    assert prepared(recipe, write_images(tmp_path / "b.npz", random_images())).held_out.labels is None
+
+
+def test_labelled_cards_come_from_a_stream_of_their_own(tmp_path: Path) -> None:
+    keys = "labelled_per_suit = 3\nlabelled_angle_deg = 0.0\n"
+    made = prepared(write_recipe(tmp_path, CARDS, SEMI.replace("classes = 3", "classes = 4"), keys))
+    assert made.labels is not None
+    assert made.train.shape == (92, 16, 16, 1)
+    assert made.labels.tolist() == [-1] * 80 + [0, 1, 2, 3] * 3
+    assert "labelled" in made.source
+    assert len(made.sha256) == 2
+
+
+def test_angle_bins_need_square_images(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, model=MODEL.replace("content_size = 1", "content_size = 1\nangle_bins = 8"))
+    made = prepared(recipe, write_images(tmp_path / "a.npz", random_images()[:, :10]))
+    with pytest.raises(InputError) as caught:
+        specify(read_recipe(recipe), made)
+    assert caught.value.reason == "BINS_NEED_SQUARES"

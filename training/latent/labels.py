@@ -1,0 +1,64 @@
+"""Labels of images from files: checked, and split into training and held-out ones exactly as the images are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from training.data.dataset import DataSet
+from training.errors import InputError
+from training.latent.held_out import split_frames, split_images
+from training.recipe import FileData, Recipe
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def split_labels(trained: list[DataSet], units: list[str], data: FileData, recipe: Recipe) -> tuple[Array | None, Array | None]:
+    """Labels (·,) int64 of the training and of the held-out images, split as the images are; None where the files have none.
+
+    Args:
+        trained: the files' data.
+        units: what is held out of each file as a whole: "frames", or "images" or "groups".
+        data: the recipe's section.
+        recipe: the recipe.
+
+    Raises:
+        InputError: LABELS_REQUIRED, INVALID_LABELS, CLASS_COUNT_DIFFERS, CLASS_WITHOUT_LABELS.
+    """
+    if not recipe.model.class_source:
+        return None, None
+    taught = recipe.model.class_source == "semi_supervised"
+    if not all("labels" in made.arrays for made in trained):
+        if taught:
+            missing = next(made.source for made in trained if "labels" not in made.arrays)
+            raise InputError(
+                "LABELS_REQUIRED", f"{missing} has no array 'labels' (n,): one class for each image, from 0, and −1 where it is not known."
+            )
+        return None, None
+    wants_validation = recipe.training.restarts > 1
+    parts = []
+    for made, unit in zip(trained, units, strict=True):
+        labels = _checked_labels(made, recipe.model.classes if taught else None)
+        if unit == "frames":
+            parts.append(split_frames(labels, data.held_out_fraction, validation=wants_validation))
+        else:
+            parts.append(split_images(labels, made.arrays.get("group"), data.held_out_fraction, recipe.seed, validation=wants_validation))
+    train, held_out = (np.concatenate([getattr(part, name) for part in parts]) for name in ("train", "held_out"))
+    empty = [k for k in range(recipe.model.classes) if not np.any(train == k)]
+    if taught and empty:
+        raise InputError(
+            "CLASS_WITHOUT_LABELS", f"Class {empty[0]} has no labelled training image; label some of every class, or set classes to those that have."
+        )
+    return train, held_out
+
+
+def _checked_labels(made: DataSet, classes: int | None) -> Array:
+    labels = made.arrays["labels"].astype(np.int64)  # integers, one for each image: the reader has seen to it
+    if labels.min(initial=-1) < -1:
+        raise InputError("INVALID_LABELS", f"labels of {made.source} go down to {labels.min()}; classes count from 0, and −1 stands for unlabelled.")
+    if classes is not None and labels.max(initial=-1) >= classes:
+        raise InputError(
+            "CLASS_COUNT_DIFFERS", f"labels of {made.source} go up to {labels.max()}, the recipe has classes = {classes} (labels 0 to {classes - 1})."
+        )
+    return labels
