@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import enum
 import logging
+from collections.abc import AsyncIterator
 
 from dichroic.errors import ServerStartingError, ServerStoppingError
 from services.engine.budget import QueueBudget
@@ -50,6 +51,7 @@ class Server:
         self.latent = LatentRoom(self.repository)
         self._watcher = FolderWatcher(self.repository)
         self._watching: asyncio.Task[None] | None = None
+        self._receiving: set[asyncio.Timeout] = set()
 
     async def start(self) -> None:
         """Loads and warms every bundle, then opens. A bundle that is refused is logged and listed; the others serve.
@@ -72,6 +74,8 @@ class Server:
         """From here on nothing new is accepted; what was accepted is finished."""
         if self.phase is not Phase.DRAINING:
             log.info("draining: accepted work is finished, new work is refused")
+            for limit in self._receiving:
+                limit.reschedule(asyncio.get_running_loop().time() + self.settings.drain_s)
         self.phase = Phase.DRAINING
 
     async def stop(self) -> None:
@@ -85,6 +89,24 @@ class Server:
             await self.repository.drain(self.settings.drain_s)
         except TimeoutError:
             log.warning("work was still running %g s after the signal; it is given up", self.settings.drain_s)
+
+    @contextlib.asynccontextmanager
+    async def receiving(self) -> AsyncIterator[None]:
+        """Around the receipt of a request in parts: once draining begins, what has not arrived after `drain_s` seconds is given up.
+
+        Raises:
+            ServerStoppingError: it was given up.
+        """
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._receiving.add(limit)
+                try:
+                    yield
+                finally:
+                    self._receiving.discard(limit)
+        except TimeoutError as error:
+            message = "The server stopped before the request had arrived; ask again, another one takes over."
+            raise ServerStoppingError(message, retry_delay_s=STOPPING_RETRY_S) from error
 
     def check_open(self) -> None:
         """Lets a request pass, or says why not.

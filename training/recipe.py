@@ -18,6 +18,7 @@ Invariance = Literal["rotation", "translation", "scale"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Width = Annotated[int, Field(ge=1, le=4096)]
 Positive = Annotated[float, Field(gt=0)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -143,7 +144,7 @@ class Equivariance(Section):
     """[ours] The encoder is first taught, without decoder or labels, what turning and moving an image does to its pose; see equivariance.py."""
 
     epochs: Annotated[int, Field(ge=0)] = 0
-    learning_rate: Positive = 2e-3
+    learning_rate: LearningRate = 2e-3
     angle_deg: Annotated[float, Field(ge=0, le=180)] = 45.0
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     scale: Annotated[float, Field(ge=1, le=2)] = 1.0
@@ -158,7 +159,7 @@ class Orientation(Section):
     """
 
     epochs: Annotated[int, Field(ge=0)] = 0
-    learning_rate: Positive = 2e-3
+    learning_rate: LearningRate = 2e-3
     weight: NonNegative = 0.0
 
 
@@ -196,8 +197,8 @@ class Training(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 50
     batch_size: Annotated[int, Field(ge=1)] = 100
-    learning_rate: Positive = 1e-3
-    learning_rate_end: Positive = 1e-4
+    learning_rate: LearningRate = 1e-3
+    learning_rate_end: LearningRate = 1e-4
     pixels_per_step: Annotated[int, Field(ge=0)] = 0
     beta: NonNegative = 1.0
     content_beta_start: NonNegative | None = None

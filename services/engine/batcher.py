@@ -108,10 +108,13 @@ class MicroBatcher:
 
     def _take(self) -> None:
         self._take_is_due = False
-        segments = self._next_segments()
+        if self._running is None:
+            self._start(self._next_segments(), may_run_here=True)
+
+    def _start(self, segments: list[Segment], *, may_run_here: bool) -> None:
         if not segments:
             return
-        if len(segments) == 1 and self._run_s.get(segments[0].rows.bit_length(), QUICK_S) < QUICK_S:
+        if may_run_here and len(segments) == 1 and self._run_s.get(segments[0].rows.bit_length(), QUICK_S) < QUICK_S:
             self._finished(segments, *self._run(segments))
             return
         self._running = asyncio.get_running_loop().run_in_executor(self._runtime.lane, self._run, segments)
@@ -152,6 +155,8 @@ class MicroBatcher:
 
     def _returned(self, segments: list[Segment], done: asyncio.Future[tuple[list[SegmentResult], float]]) -> None:
         self._running = None
+        # The next run before the answers of this one: writing those out would leave the lane idle.
+        self._start(self._next_segments(), may_run_here=False)
         self._finished(segments, *done.result())
 
     def _finished(self, segments: list[Segment], results: list[SegmentResult], duration_s: float) -> None:

@@ -39,14 +39,16 @@ class Bodies:
             MessageTooLargeError: more than the server receives, or too many listed numbers.
             QueueFullError: too much is being received.
             CancelledError: the caller hung up.
+            ServerStoppingError: the body was still coming when the drain was over.
             InvalidFieldError: not JSON, a field unknown, missing or out of range.
         """
         data = bytearray()
         try:
-            async for part in request.stream():
-                data += part
-                self.size_bytes += len(part)
-                self._check(len(data), server)
+            async with server.receiving():
+                async for part in request.stream():
+                    data += part
+                    self.size_bytes += len(part)
+                    self._check(len(data), server)
             if data.count(b",") > MAX_LISTED:
                 message = f"The body lists more than {MAX_LISTED} numbers; send them packed: {{dtype, shape, data_base64}}, or over gRPC."
                 raise MessageTooLargeError(message)

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -112,6 +113,24 @@ async def test_in_flight_work_of_an_unloaded_model_survives_sigterm(tmp_path: Pa
         for given, answer in zip(values, answers, strict=True):
             np.testing.assert_allclose(answer.latent_mean, SLOWER.latent_mean(given), atol=1e-5)
         assert service.process.wait(30) == 0
+
+
+def test_an_upload_that_never_ends_is_told_that_the_server_stops(tmp_path: Path) -> None:
+    write_toy(tmp_path / "bundles", SMALL)
+    with (
+        serve(tmp_path / "bundles", tmp_path / "log", drain_s="0") as service,
+        socket.create_connection(("127.0.0.1", service.http_port), timeout=30) as connection,
+    ):
+        head = ("POST /v1/models/toy/encode HTTP/1.1", "Host: dichroic", "Content-Length: 1000", "Expect: 100-continue", "", "")
+        connection.sendall("\r\n".join(head).encode())
+        answers = connection.makefile("rb")
+        assert answers.readline() == b"HTTP/1.1 100 Continue\r\n"  # the server has begun to receive
+        answers.readline()
+        service.process.send_signal(signal.SIGTERM)
+        answer = answers.read()
+        assert service.process.wait(30) == 0
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"SERVER_STOPPING" in answer
 
 
 async def test_reloads_under_load_give_no_error(service: Service) -> None:

@@ -162,9 +162,14 @@ def test_error_is_measured_on_the_unclipped_image(tmp_path: Path) -> None:
     assert (error > held_out_bound(fitted.model, IMAGES, seed=0).error + 4).all()
 
 
+def diverging(training: Training) -> Training:
+    """With steps that no recipe may ask for."""
+    return training.model_copy(update={"learning_rate": 1e30, "learning_rate_end": 1e30})
+
+
 def test_diverging_fit_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        fit(CheckpointStore(tmp_path, "x"), training=Training(epochs=2, learning_rate=1e30, learning_rate_end=1e30, batch_size=10))
+        fit(CheckpointStore(tmp_path, "x"), training=diverging(Training(epochs=2, batch_size=10)))
     assert caught.value.reason == "TRAINING_DIVERGED"
     assert "learning_rate" in caught.value.message
 
@@ -189,7 +194,7 @@ def test_last_step_that_diverges_is_no_model(tmp_path: Path, validation: np.ndar
 
 
 def test_validation_bound_that_is_no_number_never_wins(tmp_path: Path) -> None:
-    training = Training(epochs=1, batch_size=100, learning_rate=1e30, learning_rate_end=1e30, restarts=2)
+    training = diverging(Training(epochs=1, batch_size=100, restarts=2))
     with pytest.raises(InputError) as caught:
         fit(CheckpointStore(tmp_path, "x"), training=training)
     assert caught.value.reason == "TRAINING_DIVERGED"
