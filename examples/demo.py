@@ -104,6 +104,7 @@ def ask(service: LocalService, model: str, image: NDArray, stride_px: int) -> An
 
     with Client(service.grpc_address) as client:
         info = client.model(model)
+        check_range(image, info)
         patches = cut_patches(image, info.manifest["latent"]["image_height_px"], stride_px)
         encoding = timed("encode", lambda: client.encode(model, patches.images, frame_id="demo"))
         reconstruction = timed("reconstruct", lambda: client.reconstruct(model, patches.images, progress=progress))
@@ -114,10 +115,28 @@ def ask(service: LocalService, model: str, image: NDArray, stride_px: int) -> An
     return Answers(info, patches, encoding, reconstruction, decoded, seconds)
 
 
+def check_range(image: NDArray, info: ModelInfo) -> None:
+    """Stops before answers that mean nothing: values of another unit than the model's.
+
+    Raises:
+        InputError: the middle 98 % of the values reach ten ranges of the model beyond it, or fill less than a hundredth of it.
+    """
+    preprocessing = info.manifest["preprocessing"]
+    if image.dtype != np.float32 and preprocessing["integer_images"] == "full_scale":
+        return
+    low, high = min(preprocessing["input_low"]), max(preprocessing["input_high"])
+    first, last = (float(value) for value in np.percentile(image, (1, 99)))
+    if first < low - 10 * (high - low) or last > high + 10 * (high - low) or last - first < 0.01 * (high - low):
+        takes = f"{info.manifest['name']} takes {low:.3g} to {high:.3g} {preprocessing['unit']}"
+        message = f"The image's values lie in {first:.3g} to {last:.3g}; the model {takes}. Convert the unit, or train on data like this."
+        raise InputError("OUT_OF_RANGE", message)
+
+
 def progress(done: int, total: int) -> None:
-    """One line on the screen that is written over."""
-    end = "\n" if done == total else ""
-    print(f"\rreconstructing {done} of {total} patches", end=end, file=sys.stderr, flush=True)
+    """One line on the screen that is written over; only the last one where nobody looks."""
+    if done == total or sys.stderr.isatty():
+        start, end = ("\r" if sys.stderr.isatty() else ""), ("\n" if done == total else "")
+        print(f"{start}reconstructing {done} of {total} patches", end=end, file=sys.stderr, flush=True)
 
 
 def warn(scan: DataSet, info: ModelInfo) -> None:
@@ -134,18 +153,21 @@ def show(scan: DataSet, answers: Answers) -> None:
     """The table: how the patches are spread, and some of them."""
     encoding, reconstruction, patches = answers.encoding, answers.reconstruction, answers.patches
     model = encoding.model
-    print(f"{scan.source} {scan.quantity}: {len(patches.images)} patches of {patches.images.shape[1]} px, model {model.name} {model.version}")
+    print(
+        f"{scan.source} {scan.quantity}".strip()
+        + f": {len(patches.images)} patches of {patches.images.shape[1]} px, model {model.name} {model.version}"
+    )
     print(f"digest {model.digest[:16]}, device {answers.info.device}")
     print("  ".join(f"{name} {taken * 1e3:.0f} ms" for name, taken in answers.seconds.items()) + "\n")
     novel = np.zeros(len(patches.images), dtype=bool) if reconstruction.novel is None else reconstruction.novel
-    columns = f"{'row':>5}{'col':>5}{'angle °':>9}{'± °':>6}{'down px':>9}{'right px':>9}  {'content':<16}{'error':>8}  never seen"
+    columns = f"{'row':>5}{'col':>5}{'angle °':>9}{'± °':>6}{'down px':>9}{'right px':>9}  {'content':<16}{'error':>8}  novel"
     print(columns)
     order = np.argsort(reconstruction.error)
     for index in [*order[:4], *order[len(order) // 2 - 1 : len(order) // 2 + 1], *order[-4:]]:
         print(row(answers, int(index), bool(novel[index])))
     if reconstruction.error_threshold is not None and reconstruction.novel_false_alarm_rate is not None:
         share = f"{reconstruction.novel_false_alarm_rate:.0%} of held-out patches lie above"
-        print(f"\nnever seen: {novel.sum()} of {len(novel)} patches (error above {reconstruction.error_threshold:.4f}; {share})")
+        print(f"\nnovel: {novel.sum()} of {len(novel)} patches (error above {reconstruction.error_threshold:.4f}; {share})")
 
 
 def row(answers: Answers, index: int, novel: bool) -> str:

@@ -16,6 +16,7 @@ import bentoml
 
 from services.server import Phase, Server
 from services.settings import START_REPORT, Settings
+from services.transport.front_page import FrontPage
 from services.transport.grpc_server import GrpcServer
 from services.transport.http_app import HttpApp
 from services.transport.metrics import PrometheusObserver, show_queue
@@ -94,3 +95,7 @@ def _report_failure(error: BaseException) -> None:
     if report:
         Path(report).write_text(str(error) or type(error).__name__, encoding="utf-8")
         os.kill(os.getppid(), signal.SIGTERM)
+
+
+# bentoml.service types the class away.
+Dichroic.add_asgi_middleware(FrontPage, ours=http.app)  # type: ignore[attr-defined]

@@ -37,8 +37,8 @@ def checked_images(images: Images) -> NDArray:
     if values.dtype.kind not in "uf" or (values.dtype.kind == "u" and values.dtype.itemsize > 2):
         raise _invalid(
             "images",
-            f"have dtype {values.dtype}; give uint8, uint16 or float32. Counts in 0..65535 go as images.astype('uint16'), values in the "
-            "training data's unit as images.astype('float32')",
+            f"have dtype {values.dtype}; give float32 in the training data's unit (images.astype('float32')), or uint8 or uint16 "
+            "as the model's `preprocessing.integer_images` says: for most, their greatest value is the top of the training range",
         )
     if values.ndim not in (3, 4):
         hint = "; a single image gets its batch axis by [image] or image[None]" if values.ndim == 2 else ""

@@ -43,11 +43,23 @@ class HttpApp:
         models.add_api_route("/{name}", self.get_model, methods=["GET"], response_model=ModelDetails)
         models.add_api_route("/{name}/load", self.load_model, methods=["POST"], response_model=ModelNames)
         models.add_api_route("/{name}/unload", self.unload_model, methods=["POST"], response_model=ModelNames)
+        self.app.add_api_route("/", self.front_page, methods=["GET"], include_in_schema=False)
         self.app.add_api_route("/metrics", metrics_page, methods=["GET"], include_in_schema=False)
         self.app.include_router(latent)
         self.app.include_router(models)
         self.app.add_exception_handler(RequestValidationError, _bad_query)
         self.app.add_exception_handler(HTTPException, _no_route)
+
+    async def front_page(self) -> dict[str, str]:
+        """Where to look; no page that would fetch anything from elsewhere."""
+        return {
+            "service": "dichroic",
+            "version": dichroic.__version__,
+            "models": "/v1/models",
+            "openapi": "/openapi.json",
+            "ready": "/readyz",
+            "metrics": "/metrics",
+        }
 
     async def list_models(self) -> Response:
         """Every version the server knows."""

@@ -290,3 +290,11 @@ def test_a_taken_grpc_port_is_a_refusal_to_start(service: Service, tmp_path: Pat
     assert done.returncode != 0
     assert str(service.grpc_port) in done.stderr.decode() + done.stdout.decode()
     wait_until_ready(service, 5)
+
+
+def test_the_front_page_is_our_own_and_sends_nobody_elsewhere(service: Service) -> None:
+    status, page = service.get("/")
+    assert status == 200
+    assert json.loads(page)["openapi"] == "/openapi.json"
+    assert service.get("/docs.json")[0] == 404
+    assert service.get("/static_content/index.css")[0] == 404
