@@ -11,6 +11,10 @@ from dichroic.errors import InvalidTensorError
 from services.engine.model import ServingModel, check_array
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
+# What a caller may give, by the names of the wire: to encode or reconstruct, and to decode.
+ENCODED = ("images", "spectra", "conditions")
+LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions")
+
 Given = dict[str, NDArray]
 
 IMAGE_DTYPES = {np.dtype(name): name for name in ("uint8", "uint16", "float32")}

@@ -17,6 +17,8 @@ from services.latent.inputs import Given, NDArray
 MAX_IMAGES = 4096
 # Beyond it the normal distribution's probability is 0 or 1 in double precision, and equal steps of it are none.
 MAX_QUANTILE = 8.0
+# Grid's fields beside `fixed`, by the names of the wire.
+GRID = ("axis_1", "axis_2", "count_1", "count_2", "low_1", "high_1", "low_2", "high_2", "spacing")
 SPACINGS = ("quantile", "value")
 PRIOR = NormalDist()
 TAIL = 0.05

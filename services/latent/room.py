@@ -126,10 +126,9 @@ class LatentRoom:
     ) -> tuple[Arrays, Float32 | None]:
         """A run of `reconstruct` and the class probabilities, which the encoder tells where the graph does not; None without classes."""
         told = any(spec.name == "class_probabilities" for spec in model.signature(name).outputs)
-        if not latent.class_names or told:
-            outputs = await model.run(name, inputs, deadline)
-            return outputs, outputs.get("class_probabilities")
         outputs = await model.run(name, inputs, deadline)
+        if not latent.class_names or told:
+            return outputs, outputs.get("class_probabilities")
         encoded = await model.run(f"encode.{name.partition('.')[2]}", inputs, deadline)
         return outputs, encoded["class_probabilities"]
 

@@ -10,15 +10,14 @@ from google.protobuf.message import Message
 from dichroic.v1 import latent_pb2, latent_pb2_grpc
 from dichroic.wire import NDArray, from_array, is_given
 from services.latent import Grid
+from services.latent.inputs import ENCODED, LATENTS
+from services.latent.manifold import GRID
 from services.server import Server
 from services.transport.calls import Context, answered, deadline
 from services.transport.messages import fill
 
 Echoing = TypeVar("Echoing", latent_pb2.EncodeResponse, latent_pb2.ReconstructResponse, latent_pb2.ClassifyResponse, latent_pb2.RegressResponse)
-ENCODED = ("images", "spectra", "conditions")
 RECOGNISED = ("images", "spectra")
-LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions")
-GRID = ("axis_1", "axis_2", "count_1", "count_2", "low_1", "high_1", "low_2", "high_2", "spacing")
 
 
 class LatentServicer(latent_pb2_grpc.LatentServiceServicer):

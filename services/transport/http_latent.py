@@ -14,7 +14,8 @@ from dichroic.errors import InvalidFieldError
 from dichroic.wire import NDArray
 from services.latent import Grid, Manifold
 from services.latent.answers import Identity
-from services.latent.inputs import Given
+from services.latent.inputs import ENCODED, LATENTS, Given
+from services.latent.manifold import GRID
 from services.server import Server
 from services.transport.http_bodies import (
     ClassifyAnswer,
@@ -33,9 +34,6 @@ from services.transport.json_arrays import read_array, write_array
 from services.transport.png import manifold_png
 
 PNG = "image/png"
-DATA = ("images", "spectra", "conditions")
-LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions")
-GRID = ("axis_1", "axis_2", "count_1", "count_2", "low_1", "high_1", "low_2", "high_2", "spacing")
 # What a list of numbers is, where it is not float32.
 LISTED = {"class_index": "int64"}
 
@@ -119,7 +117,7 @@ class LatentRoutes:
             async with self._bodies.received(request, kind, server) as body:
                 if body.images is None and body.spectra is None:
                     raise InvalidFieldError("images: Field required (or spectra). /openapi.json describes the body.", field="images")
-                given = await asyncio.to_thread(_arrays, body, DATA)
+                given = await asyncio.to_thread(_arrays, body, ENCODED)
                 found = await unless_gone(request, room(server)(name, body.version, given, server.deadline(body.timeout_s)))
                 echo = {"frame_id": body.frame_id, "acquisition_time_unix_ns": body.acquisition_time_unix_ns}
                 return echo | await asyncio.to_thread(_written, found, body.arrays)
