@@ -163,6 +163,39 @@ class Orientation(Section):
     weight: NonNegative = 0.0
 
 
+class Alignment(Section):
+    """[ours] Classes and poses are first found by multi-reference alignment and taught to the encoder; see alignment.py.
+
+    Attributes:
+        epochs: in which nothing else is taught; 0 (the default) and a weight of 0: no alignment.
+        learning_rate: of those epochs, falling.
+        weight: of the reminder beside the bound, falling linearly to 0.
+        weight_until: share of the fit after which it is 0.
+        shift: centres are sought within ± this share of the side per axis, with the invariance "translation".
+        scale: object sizes sought, least and greatest, as a ratio to the class averages, with the invariance "scale".
+        restarts: beginnings tried where there are no labels.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    learning_rate: LearningRate = 2e-3
+    weight: NonNegative = 0.0
+    weight_until: Annotated[float, Field(gt=0, le=1)] = 0.5
+    shift: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    scale: tuple[Positive, Positive] = (0.8, 1.25)
+    restarts: Annotated[int, Field(ge=1, le=100)] = 8
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is aligned."""
+        return bool(self.epochs or self.weight)
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.scale[0] >= self.scale[1]:
+            raise ValueError("scale is the least and the greatest object size, in this order")
+        return self
+
+
 class Classes(Section):
     """How classes and angle bins are learned; see mixture.py.
 
@@ -207,6 +240,7 @@ class Training(Section):
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     equivariance: Equivariance = Equivariance()
     orientation: Orientation = Orientation()
+    alignment: Alignment = Alignment()
     classes: Classes = Classes()
 
     @model_validator(mode="after")
@@ -254,6 +288,10 @@ class Recipe(Section):
             raise ValueError(
                 "[training.equivariance] and [training.orientation] teach one posterior; angle_bins and semi-supervised models have several"
             )
+        if training.alignment.is_on and not model.class_source:
+            raise ValueError("[training.alignment] finds classes: it is for models with class_source")
+        if training.alignment.is_on and (training.equivariance.epochs or training.equivariance.weight):
+            raise ValueError("the pose is taught by [training.equivariance] or by [training.alignment], not by both")
         if training.classes != Classes() and not (model.class_source or model.angle_bins):
             raise ValueError("[training.classes] is for models with class_source or angle_bins")
         if isinstance(data, CardsData):

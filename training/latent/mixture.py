@@ -36,14 +36,14 @@ class MixtureBound:
         pose: Σ q KL of the pose latents.
         content: Σ q KL of the content latents.
         discrete: KL of q(c, b|x), of a labelled image of q(b|x, y), to the uniform prior.
-        class_log_q: (n, K) log q(c|x).
+        posterior: of the images, with its gradient.
     """
 
     reconstruction: Tensor
     pose: Tensor
     content: Tensor
     discrete: Tensor
-    class_log_q: Tensor
+    posterior: Posterior
 
     def loss(self, pose_beta: float, content_beta: float, discrete_beta: float) -> Tensor:
         """Mean over images, scalar."""
@@ -52,6 +52,11 @@ class MixtureBound:
     def total(self) -> Tensor:
         """−ELBO (n,) with every β = 1."""
         return self.reconstruction + self.pose + self.content + self.discrete
+
+    @property
+    def class_log_q(self) -> Tensor:
+        """(n, K) log q(c|x)."""
+        return torch.logsumexp(self.posterior.log_q, dim=2)
 
 
 def mixture_bound(
@@ -84,7 +89,7 @@ def mixture_bound(
     parts = (reconstruction, divergence[..., :pose_size].sum(dim=2), divergence[..., pose_size:].sum(dim=2))
     exact = factor.shape[1] == weights.shape[1]
     sums = [(share * part).sum(dim=1) if exact else _estimate(share, part, factor) for part in parts]
-    return MixtureBound(*sums, discrete, torch.logsumexp(found.log_q, dim=2))
+    return MixtureBound(*sums, discrete, found)
 
 
 def usage_pull(class_log_q: Tensor, running: Tensor) -> Tensor:

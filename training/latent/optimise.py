@@ -13,19 +13,19 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from training.errors import InputError
+from training.latent.alignment import Aligned
 from training.latent.checkpoint import Array, Checkpoint, CheckpointStore
-from training.latent.equivariance import draw_movement, equivariance_error, move_images
+from training.latent.coordinates import pixel_grid
+from training.latent.encoders import Posterior
 from training.latent.evaluate import held_out_bound
 from training.latent.mixture import Pairs, choice_entropy, mixture_bound, usage_pull
 from training.latent.model import InvariantVAE
 from training.latent.objective import bound
-from training.latent.orientation import crop, direction_error, stripe_direction, turn_and_crop
 from training.latent.schedule import Weights, weights_at
 from training.latent.specification import ModelSpecification
+from training.latent.teachers import AlignmentTeacher, EquivarianceTeacher, OrientationTeacher, Teacher, View
 from training.recipe import Training
 
-# Holds the raw latents near their prior while nothing but relations between poses is taught.
-_ANCHOR = 0.01
 # Share of the newest batch in the running mean of class probabilities.
 _USAGE_RATE = 0.1
 _STREAMS = ("weights", "order", "noise", "labelled")
@@ -40,19 +40,11 @@ class Fitted:
     restart: int
 
 
-@dataclass(frozen=True)
-class Taught:
-    """What the angle of each image is taught: `angle` (n,) radians modulo π, `coherence` (n,) with mean 1 over the training images."""
-
-    angle: Tensor
-    coherence: Tensor
-
-
 class Fit:
     """One fit with its restarts. `images` and `validation`: (n, h, w, c) float32, normalised (and clipped for the Bernoulli kinds).
 
-    `labels` (n,) int64, −1 for unlabelled images: of semi-supervised models. With an orientation taught, `images` are as wide as
-    `orientation.wide_px` says, and each is seen at a new angle in each step.
+    `labels` (n,) int64, −1 for unlabelled images: of semi-supervised models. `aligned`: what alignment found of `images`, to be taught. With an
+    orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step.
     """
 
     def __init__(
@@ -66,6 +58,7 @@ class Fit:
         store: CheckpointStore,
         device: torch.device,
         labels: Array | None = None,
+        aligned: Aligned | None = None,
     ) -> None:
         self.specification = specification
         self.training = training
@@ -78,9 +71,8 @@ class Fit:
         # Where every image has a label, each is also learned from without it.
         self.rows = np.flatnonzero(labels < 0) if labels is not None and (labels < 0).any() else np.arange(len(images))
         self.steps = math.ceil(len(self.rows) / training.batch_size)
-        stage = training.orientation if training.orientation.weight else training.equivariance
-        self.taught_epochs = stage.epochs if specification.invariances else 0
-        self.directions = self._directions(images) if training.orientation.weight else None
+        self.teacher = self._teacher(images, aligned)
+        self.taught_epochs = self.teacher.epochs if self.teacher is not None else 0
         self.epochs = self.taught_epochs + training.epochs
         self.restart, self.epoch = 0, 0
         self.best: tuple[int, float] | None = None
@@ -160,9 +152,8 @@ class Fit:
         self._labelled = self._labelled_batches() if self.labels is not None else None
         total = torch.zeros((), device=self.device)
         for index, rows in enumerate(self._batches()):
-            step = self._teach if teaching else self._improve
-            images, taught = self._view(rows, generator)
-            loss = step(images, taught, index / self.steps, generator)
+            view = self.teacher.view(self.images, rows, generator) if self.teacher is not None else View(self.images[rows], rows)
+            loss = (self._teach if teaching else self._improve)(view, index / self.steps, generator)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -172,48 +163,39 @@ class Fit:
         if not math.isfinite(mean):
             raise _diverged(f"The loss became {mean} in epoch {self.epoch + 1}")
         self.epoch += 1
-        bar.set_postfix_str(f"{'equivariance error' if teaching else 'loss'} {mean:.4g}")
+        bar.set_postfix_str(f"{'lesson' if teaching else 'loss'} {mean:.4g}")
 
-    def _directions(self, images: Array) -> Taught:
-        found = stripe_direction(crop(images, self.specification.height_px))
-        angle, coherence = (torch.from_numpy(values.astype(np.float32)).to(self.device) for values in (found.angle_rad, found.coherence))
-        return Taught(angle, coherence / coherence.mean().clamp_min(1e-6))
+    def _teacher(self, images: Array, aligned: Aligned | None) -> Teacher | None:
+        specification, training = self.specification, self.training
+        if aligned is not None:
+            return AlignmentTeacher(training.alignment, aligned, specification.invariances)
+        if training.orientation.weight:
+            grid = pixel_grid(specification.height_px, specification.width_px).to(self.device)
+            return OrientationTeacher(training.orientation, images, grid, specification.height_px)
+        if specification.invariances and (training.equivariance.epochs or training.equivariance.weight):
+            return EquivarianceTeacher(training.equivariance, specification.invariances)
+        return None
 
-    def _view(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Taught | None]:
-        images = self.images[rows]
-        if self.directions is None:
-            return images, None
-        angle = math.pi * (2 * torch.rand(len(rows), generator=generator, device=self.device) - 1)
-        turned = turn_and_crop(images, self.model.grid, angle, self.specification.height_px)
-        return turned, Taught(self.directions.angle[rows] + angle, self.directions.coherence[rows])
+    def _teach(self, view: View, part: float, generator: torch.Generator) -> Tensor:
+        assert self.teacher is not None  # noqa: S101 (taught_epochs > 0)
+        self._set_learning_rate(self.teacher.learning_rate * max(0.01, 1 - (self.epoch + part) / self.taught_epochs))
+        return self.teacher.lesson(self.model, view, generator)
 
-    def _teach(self, images: Tensor, taught: Taught | None, part: float, generator: torch.Generator) -> Tensor:
-        fraction = (self.epoch + part) / self.taught_epochs
-        orientation = self.training.orientation
-        stage = self.training.equivariance if taught is None else orientation
-        self._set_learning_rate(stage.learning_rate * max(0.01, 1 - fraction))
-        mean, _ = self.model.encode(images)
-        if taught is not None:
-            # With its weight here too: Adam's second moments must not be those of a loss a thousand times smaller when the bound joins in.
-            return orientation.weight * (self._misdirection(mean, taught) + _ANCHOR * torch.square(mean).mean())
-        return self._disagreement(images, mean, generator) + _ANCHOR * torch.square(mean).mean()
-
-    def _misdirection(self, mean: Tensor, taught: Taught) -> Tensor:
-        return direction_error(self.model.split(mean).angle, taught.angle, taught.coherence)
-
-    def _improve(self, images: Tensor, taught: Taught | None, part: float, generator: torch.Generator) -> Tensor:
-        weights = weights_at(self.training, (self.epoch - self.taught_epochs + part) / self.training.epochs)
+    def _improve(self, view: View, part: float, generator: torch.Generator) -> Tensor:
+        fraction = (self.epoch - self.taught_epochs + part) / self.training.epochs
+        weights = weights_at(self.training, fraction)
         self._set_learning_rate(weights.learning_rate)
+        told: Tensor | Posterior
         if self.specification.is_mixture:
-            return self._improve_mixture(images, weights, generator)
-        noise, chosen = self._drawn(len(images), generator)
-        parts = bound(self.model, images, noise, chosen)
-        loss = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names))
-        if weights.equivariance > 0 and self.model.spatial:
-            loss = loss + weights.equivariance * self._disagreement(images, parts.mean, generator)
-        if taught is not None:
-            loss = loss + self.training.orientation.weight * self._misdirection(parts.mean, taught)
-        return loss
+            loss, told = self._mixture_loss(view.images, weights, generator)
+            if told is None:
+                return loss
+        else:
+            noise, chosen = self._drawn(len(view.images), generator)
+            parts = bound(self.model, view.images, noise, chosen)
+            loss, told = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names)), parts.mean
+        reminder = self.teacher.reminder(self.model, view, told, fraction, generator) if self.teacher is not None else None
+        return loss if reminder is None else loss + reminder
 
     def _drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Noise of the latents (n, L), and the pixels of this step (n, M), None for all."""
@@ -223,7 +205,8 @@ class Fit:
             return noise, None
         return noise, torch.randint(pixels, (count, wanted), generator=generator, device=self.device)
 
-    def _improve_mixture(self, images: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:
+    def _mixture_loss(self, images: Tensor, weights: Weights, generator: torch.Generator) -> tuple[Tensor, Posterior | None]:
+        """The loss of labelled and unlabelled images, and the posterior of the latter; None while only labelled ones are learned from."""
         recipe = self.training.classes
         pairs = Pairs(recipe.pairs_per_step, recipe.random_pairs) if recipe.pairs_per_step else None
         loss = images.new_zeros(())
@@ -235,7 +218,7 @@ class Fit:
             loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
             loss = loss + recipe.label_weight * functional.nll_loss(parts.class_log_q, labels)
             if (self.epoch - self.taught_epochs) / self.training.epochs < recipe.labelled_first:
-                return loss
+                return loss, None
         noise, chosen = self._drawn(len(images), generator)
         parts = mixture_bound(self.model, images, noise, chosen=chosen, pairs=pairs, generator=generator)
         loss = loss + parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
@@ -244,21 +227,7 @@ class Fit:
             loss = loss + recipe.usage_weight * usage_pull(parts.class_log_q, self._usage)
         if weights.choice:
             loss = loss + weights.choice * choice_entropy(parts.class_log_q)
-        if weights.equivariance > 0 and self.model.spatial:
-            loss = loss + weights.equivariance * self._disagreement(images, self.model.encode(images)[0], generator)
-        return loss
-
-    def _disagreement(self, images: Tensor, mean: Tensor, generator: torch.Generator) -> Tensor:
-        recipe, present = self.training.equivariance, self.specification.invariances
-        movement = draw_movement(
-            len(images),
-            math.radians(recipe.angle_deg) if "rotation" in present else 0.0,
-            2 * recipe.shift if "translation" in present else 0.0,  # a fraction of the side; the side is 2 grid units
-            recipe.scale if "scale" in present else 1.0,
-            generator,
-        )
-        moved_mean, _ = self.model.encode(move_images(images, self.model.grid, movement))
-        return equivariance_error(self.model, mean, moved_mean, movement)
+        return loss, parts.posterior
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimiser.param_groups:

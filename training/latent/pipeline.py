@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dichroic.bundle import TrainingData
@@ -18,7 +19,8 @@ from training.data.readers import read_data
 from training.data.suits import SUITS
 from training.errors import InputError
 from training.export.latent_bundle import Facts, Written, write_latent_bundle
-from training.latent.checkpoint import CheckpointStore
+from training.latent.alignment import Aligned, Search, align
+from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.figures import measure
 from training.latent.optimise import Fit
 from training.latent.prepare import Prepared, normalised, prepare_cards, prepare_files
@@ -90,7 +92,8 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
     began = time.monotonic()
     specification = specify(recipe, prepared)
     labels = prepared.labels
-    fit = Fit(specification, recipe.training, images, validation, seed=recipe.seed, store=store, device=device, labels=labels)
+    aligned = align_images(recipe, specification, images, labels, device)
+    fit = Fit(specification, recipe.training, images, validation, seed=recipe.seed, store=store, device=device, labels=labels, aligned=aligned)
     fitted = fit.run(resume=request.resume)
     trained = time.monotonic()
     metrics, calibration, novelty = measure(fitted.model, prepared, recipe.seed)
@@ -187,6 +190,22 @@ def _class_names(recipe: Recipe) -> tuple[str, ...]:
     if model.class_source == "semi_supervised" and isinstance(recipe.data, CardsData):
         return SUITS
     return tuple(f"class_{index + 1}" for index in range(model.classes))
+
+
+def align_images(recipe: Recipe, specification: ModelSpecification, images: Array, labels: Array | None, device: torch.device) -> Aligned | None:
+    """Classes and poses of the normalised training images (n, h, w, c), where the recipe has [training.alignment]; else None.
+
+    It takes seconds and depends on the seed alone, so a resumed fit does it again.
+    """
+    wanted = recipe.training.alignment
+    if not wanted.is_on:
+        return None
+    present = specification.invariances
+    shift = 2 * wanted.shift if "translation" in present else 0.0  # a fraction of the side; the side is 2 grid units
+    search = Search("rotation" in present, shift, wanted.scale if "scale" in present else (1.0, 1.0))
+    values = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    known = None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+    return align(values, specification.class_count, search, seed=recipe.seed, restarts=wanted.restarts, labels=known)
 
 
 def choose_device(name: str) -> torch.device:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.latent.schedule import weights_at
-from training.recipe import Equivariance, Training
+from training.latent.schedule import falling, weights_at
+from training.recipe import Training
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.2, 0.9])
@@ -26,6 +26,5 @@ def test_learning_rate_stays_up_then_falls_to_its_end() -> None:
     assert weights_at(training, 1.0).learning_rate == pytest.approx(1e-4)
 
 
-def test_equivariance_weight_falls_to_nought() -> None:
-    training = Training(equivariance=Equivariance(weight=10.0, weight_until=0.5))
-    assert [weights_at(training, fraction).equivariance for fraction in (0.0, 0.25, 0.5, 0.9)] == pytest.approx([10.0, 5.0, 0.0, 0.0])
+def test_falling_weight_reaches_nought_and_stays_there() -> None:
+    assert [falling(4.0, 0.8, fraction) for fraction in (0.0, 0.4, 0.8, 0.9)] == [4.0, 2.0, 0.0, 0.0]

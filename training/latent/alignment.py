@@ -1,0 +1,208 @@
+"""[ours] Multi-reference alignment: class averages, and every image's class and pose, found before any network.
+
+The bound of a joint model has many local minima in which two kinds of object share a class and split by orientation. A mixture of K moved
+pictures, x = M_p t_k + noise with uniform priors over classes k and over a grid of poses p, is small enough to be fitted exactly, from many
+beginnings, in seconds: expectation maximisation as in the two-dimensional classification of electron microscopy (Sigworth, J. Struct. Biol.
+122, 328 (1998)). What it finds is taught to the encoder (teachers.py); the bound then decides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from training.latent.coordinates import object_centre, pixel_grid, sampling_shift
+from training.latent.equivariance import Movement, move_images
+
+# The longer side of the images that are aligned, pixels.
+_SIDE_PX = 24
+# Images that the restarts, and then the finer search, are made on; every image is placed at the end.
+_FEW, _SOME = 400, 800
+# Of the restarts: steps, and by how much the first one's noise variance is enlarged (deterministic annealing, falling to 1).
+_STEPS, _HEAT = 15, 20.0
+_FINE_STEPS = 6
+# Squared distances computed at once.
+_AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Search:
+    """The poses that are tried: the full circle if `rotation`, centres within ±`shift` (grid units) per axis, object scales within `scale`."""
+
+    rotation: bool
+    shift: float
+    scale: tuple[float, float]
+
+    def poses(self, angles: int, shifts: int, scales: int) -> Movement:
+        """A grid of so many steps along each axis that is searched, as the sampling that draws an object in each pose, (P,) each."""
+        turns = torch.arange(angles) * (2 * math.pi / angles) if self.rotation else torch.zeros(1)
+        centres = torch.linspace(-self.shift, self.shift, shifts) if self.shift else torch.zeros(1)
+        low, high = self.scale
+        sizes = torch.exp(torch.linspace(math.log(low), math.log(high), scales)) if high > low else torch.full((1,), low)
+        angle, row, column, size = (part.flatten() for part in torch.meshgrid(turns, centres, centres, sizes, indexing="ij"))
+        scale = 1 / size
+        return Movement(angle, sampling_shift(angle, scale, row, -column, 3), scale)  # a side of 3 px: one pixel is one grid unit
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """What was found.
+
+    Attributes:
+        classes: (n,) int64 class of each image.
+        poses: (n,) the sampling that draws the class's average like the image.
+        averages: (K, h', w', c) the class averages, reduced to at most 24 px.
+        residual: mean squared difference of an image and its moved class average, summed over pixels.
+    """
+
+    classes: Tensor
+    poses: Movement
+    averages: Tensor
+    residual: float
+
+
+@torch.no_grad()
+def align(images: Tensor, classes: int, search: Search, *, seed: int, restarts: int, labels: Tensor | None = None) -> Aligned:
+    """Sorts images into classes of moved copies.
+
+    Args:
+        images: (n, h, w, c) float32, normalised.
+        classes: K.
+        search: the poses tried.
+        seed: of the restarts' beginnings; the same seed gives the same answer.
+        restarts: beginnings tried without labels, of which the one with the least residual is kept.
+        labels: (n,) int64, −1 unlabelled; with a label of every class the averages begin at the labelled images' means, which keep their class.
+    """
+    small = _reduced(images)
+    grid = pixel_grid(*small.shape[1:3]).to(images.device)
+    coarse, fine = (_to(search.poses(*counts), images.device) for counts in ((24, 5, 3), (36, 7, 4)))
+    generator = torch.Generator().manual_seed(seed)
+    rows = _rows(len(small), labels, generator, _FEW).to(images.device)
+    few, known = small[rows], None if labels is None else labels[rows]
+    mixture = _Mixture(grid, coarse, centred=bool(search.shift) and labels is None)
+    if labels is not None:
+        means = torch.stack([small[labels == k].mean(dim=0) for k in range(classes)])
+        averages, _ = mixture.fit(few, means, _STEPS, _HEAT, known)
+    else:
+        best = math.inf
+        for _ in tqdm(range(restarts), desc="aligning", unit="restart", delay=2, disable=None):
+            found, residual = mixture.fit(few, mixture.begin(few, classes, generator), _STEPS, _HEAT, None)
+            if residual < best:
+                best, averages = residual, found
+    mixture = _Mixture(grid, fine, centred=mixture.centred)
+    rows = _rows(len(small), labels, generator, _SOME).to(images.device)
+    averages, _ = mixture.fit(small[rows], averages, _FINE_STEPS, 1.0, None if labels is None else labels[rows])
+    return mixture.place(small, averages, labels)
+
+
+class _Mixture:
+    """Moved class averages with one grid of poses."""
+
+    def __init__(self, grid: Tensor, poses: Movement, *, centred: bool) -> None:
+        self.grid = grid
+        self.poses = poses
+        self.count = len(poses.angle)
+        self.centred = centred
+        # x' = s·(x R(φ)) + dx solved for x.
+        self.back = Movement(-poses.angle, torch.stack(object_centre(poses.angle, poses.shift, poses.scale), dim=1), 1 / poses.scale)
+
+    def begin(self, images: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+        """K images as first averages, each far from any pose of those before it (k-means++)."""
+        first = int(torch.randint(len(images), (1,), generator=generator))
+        averages = self._centred(images[first : first + 1])
+        while len(averages) < classes:
+            far = self._distances(images, averages).flatten(1).amin(dim=1).clamp_min(1e-12).cpu()
+            chosen = int(torch.multinomial(far, 1, generator=generator))
+            averages = torch.cat((averages, self._centred(images[chosen : chosen + 1])))
+        return averages
+
+    def fit(self, images: Tensor, averages: Tensor, steps: int, heat: float, labels: Tensor | None) -> tuple[Tensor, float]:
+        """Expectation maximisation. Returns the averages (K, h, w, c) and their residual."""
+        flat = images.flatten(1)
+        residual = math.inf
+        for step in range(steps):
+            distances = self._distances(images, averages, labels)
+            nearest = distances.flatten(1).amin(dim=1)
+            residual = float(nearest.mean())
+            variance = max(residual / flat.shape[1], 1e-8)
+            softened = heat ** (1 - step / max(1, steps - 1))
+            # r_ikp = p(k, p | x_i); the nearest one is subtracted so that the exponential does not underflow.
+            weights = torch.softmax((nearest[:, None] - distances.flatten(1)) / (2 * variance * softened), dim=1)
+            # t_k = Σ_ip r_ikp M_p⁻¹ x_i / Σ_ip r_ikp; moving back is linear, so the images of one pose are summed first.
+            sums = (weights.T @ flat).reshape(-1, *images.shape[1:])
+            moved_back = move_images(sums, self.grid, _repeated(self.back, len(averages)))
+            total = weights.sum(dim=0).reshape(len(averages), -1).sum(dim=1).clamp_min(1e-9)
+            averages = moved_back.reshape(len(averages), self.count, *images.shape[1:]).sum(dim=1) / total[:, None, None, None]
+            averages = self._centred(averages)
+        return averages, residual
+
+    def place(self, images: Tensor, averages: Tensor, labels: Tensor | None) -> Aligned:
+        """Each image's nearest class and pose."""
+        best, at = [], []
+        for rows in torch.arange(len(images), device=images.device).split(max(1, _AT_ONCE // (self.count * len(averages)))):
+            nearest = self._distances(images[rows], averages, None if labels is None else labels[rows]).flatten(1).min(dim=1)
+            best.append(nearest.values)
+            at.append(nearest.indices)
+        index = torch.cat(at)
+        pose = index % self.count
+        poses = Movement(self.poses.angle[pose], self.poses.shift[pose], self.poses.scale[pose])
+        return Aligned(index // self.count, poses, averages, float(torch.cat(best).mean()))
+
+    def _distances(self, images: Tensor, averages: Tensor, labels: Tensor | None = None) -> Tensor:
+        """|x − M_p t_k|² (n, K, P); infinite for classes that a label excludes."""
+        big = averages.repeat_interleave(self.count, dim=0)
+        moved = move_images(big, self.grid, _repeated(self.poses, len(averages))).flatten(1)
+        flat = images.flatten(1)
+        squares = torch.square(flat).sum(dim=1)[:, None] - 2 * flat @ moved.T + torch.square(moved).sum(dim=1)
+        distances = squares.clamp_min(0).reshape(len(images), len(averages), self.count)
+        if labels is None:
+            return distances
+        excluded = (labels[:, None] >= 0) & (labels[:, None] != torch.arange(len(averages), device=labels.device))
+        return distances.masked_fill(excluded[:, :, None], torch.inf)
+
+    def _centred(self, averages: Tensor) -> Tensor:
+        """Averages moved so that what differs from their border has its centre of mass in the middle: the search is about the middle."""
+        if not self.centred:
+            return averages
+        border = torch.cat([averages[:, 0], averages[:, -1], averages[:, :, 0], averages[:, :, -1]], dim=1).median(dim=1).values
+        weight = (averages - border[:, None, None, :]).abs().sum(dim=3).flatten(1)
+        centre = (weight @ self.grid) / weight.sum(dim=1, keepdim=True).clamp_min(1e-9)
+        return move_images(averages, self.grid, Movement(centre.new_zeros(len(centre)), centre, centre.new_ones(len(centre))))
+
+
+def _reduced(images: Tensor) -> Tensor:
+    """Images (n, h, w, c) averaged down to at most 24 px along the longer side."""
+    height, width = images.shape[1:3]
+    share = min(1.0, _SIDE_PX / max(height, width))
+    size = (max(2, round(height * share)), max(2, round(width * share)))
+    return functional.adaptive_avg_pool2d(images.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1).contiguous()
+
+
+def _rows(count: int, labels: Tensor | None, generator: torch.Generator, few: int) -> Tensor:
+    """At most `few` rows at random; of labelled and unlabelled images half each."""
+    order = torch.randperm(count, generator=generator)
+    if labels is None:
+        return order[:few]
+    labelled = labels.cpu()[order] >= 0
+    return torch.cat((order[labelled][: few // 2], order[~labelled][: few // 2]))
+
+
+def _repeated(movement: Movement, times: int) -> Movement:
+    return Movement(movement.angle.repeat(times), movement.shift.repeat(times, 1), movement.scale.repeat(times))
+
+
+def _to(movement: Movement, device: torch.device) -> Movement:
+    return Movement(movement.angle.to(device), movement.shift.to(device), movement.scale.to(device))
+
+
+def moved_poses(poses: Movement, movement: Movement) -> Movement:
+    """Poses (n,) of objects whose images were resampled by `movement` (n,): angle φ + δ, scale s·σ, centre (1/σ)(c − dx) Rᵀ(δ); as the sampling."""
+    centre = torch.stack(object_centre(poses.angle, poses.shift, poses.scale), dim=1)
+    row, column = object_centre(movement.angle, movement.shift - centre, movement.scale)
+    angle, scale = poses.angle + movement.angle, poses.scale * movement.scale
+    return Movement(angle, sampling_shift(angle, scale, row, -column, 3), scale)
