@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +270,15 @@ def test_progress_is_shown_on_a_terminal_for_long_work_and_cleared(monkeypatch: 
     assert silent._stream.getvalue() == ""  # type: ignore[attr-defined]
 
 
+@pytest.fixture
+def interrupts_heard() -> Iterator[None]:
+    """A shell without job control starts what runs in the background with SIGINT ignored, which is inherited: a handler here is not, but lifts that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts_heard")
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_exits_130_and_leaves_no_half_file(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", np.zeros((64, 4, 4), np.float32))

@@ -19,6 +19,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _PIXELS_AT_ONCE = 1 << 18
 # One draw of z per image has a noise of a few nats; the mean over images and four draws settles it.
 _SAMPLES = 4
+# Of the probability of a class and angle bin: what it adds to the bound is then below 1e-5 nats.
+_NEGLIGIBLE = 1e-9
+# Of classes and angle bins, how many one image is taken to need at once; more only take more memory.
+_PAIRS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def held_out_bound(model: InvariantVAE, images: Array, *, seed: int, unclipped: 
     """
     device = model.grid.device
     generator = torch.Generator().manual_seed(seed)
-    at_once = max(1, _PIXELS_AT_ONCE // (model.specification.pixels * model.specification.pair_count))
+    at_once = max(1, _PIXELS_AT_ONCE // (model.specification.pixels * min(_PAIRS_AT_ONCE, model.specification.pair_count)))
     bernoulli = model.specification.likelihood == "bernoulli"
     totals, errors, excesses = [], [], []
     for start in range(0, len(images), at_once):
@@ -62,8 +66,8 @@ def held_out_bound(model: InvariantVAE, images: Array, *, seed: int, unclipped: 
 
 
 def _whole(model: InvariantVAE, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """−ELBO and −log p(x|z) of each image (n,), every class and angle bin summed over."""
-    parts = (mixture_bound if model.specification.is_mixture else bound)(model, images, noise)
+    """−ELBO and −log p(x|z) of each image (n,), summed over every class and angle bin that counts."""
+    parts = mixture_bound(model, images, noise, negligible=_NEGLIGIBLE) if model.specification.is_mixture else bound(model, images, noise)
     return parts.total(), parts.reconstruction
 
 

@@ -67,6 +67,7 @@ def mixture_bound(
     labels: Tensor | None = None,
     chosen: Tensor | None = None,
     pairs: Pairs | None = None,
+    negligible: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> MixtureBound:
     """One-sample estimate of −ELBO over the continuous latents; the discrete ones are summed over.
@@ -78,16 +79,18 @@ def mixture_bound(
         labels: (n,) int64 classes; None: unlabelled. The constant −log p(y) of labelled images is left out.
         chosen: (n, M) int64, pixels drawn uniformly for each image, as in `objective.bound`; None: all.
         pairs: which pairs are decoded; None: all K·B. The pairs left out are estimated by those at random, so the bound stays unbiased.
+        negligible: with all pairs wanted, those less probable than this are left out of every image where they are: for evaluation, where
+            1e-9 of a few thousand nats is nothing and nearly all of K·B pairs are less probable.
         generator: draws the random pairs.
     """
     found = model.posterior(images)
     weights, discrete = _weights(found, labels)
-    index, factor = _choose(weights.detach(), pairs, generator)
+    index, factor = _choose(weights.detach(), pairs, negligible, generator)
     reconstruction, divergence = _decode(model, images, found, noise, index, chosen)
     pose_size = len(model.specification.pose_names)
     share = torch.gather(weights, 1, index) * factor
     parts = (reconstruction, divergence[..., :pose_size].sum(dim=2), divergence[..., pose_size:].sum(dim=2))
-    exact = factor.shape[1] == weights.shape[1]
+    exact = bool((factor == 1).all())
     sums = [(share * part).sum(dim=1) if exact else _estimate(share, part, factor) for part in parts]
     return MixtureBound(*sums, discrete, found)
 
@@ -124,9 +127,13 @@ def _weights(found: Posterior, labels: Tensor | None) -> tuple[Tensor, Tensor]:
     return (of_class[:, :, None] * of_bin[:, None, :]).flatten(1), (of_bin * log_bin).sum(dim=1) + math.log(log_q.shape[2])
 
 
-def _choose(weights: Tensor, pairs: Pairs | None, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def _choose(weights: Tensor, pairs: Pairs | None, negligible: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """Indices (n, S) of pairs and each one's factor (n, S): how many pairs it stands for."""
     count, every = weights.shape
+    if pairs is None and negligible:
+        most = max(1, int((weights > negligible).sum(dim=1).max()))
+        index = torch.topk(weights, most, dim=1).indices
+        return index, weights.new_ones((1, 1)).expand(count, most)
     if pairs is None or pairs.most_probable + pairs.at_random >= every:
         return torch.arange(every, device=weights.device).expand(count, -1), weights.new_ones((1, every)).expand(count, -1)
     top = torch.topk(weights, pairs.most_probable, dim=1).indices

@@ -189,3 +189,17 @@ def test_usage_pulls_the_mean_to_the_uniform_distribution_and_not_each_image() -
 def test_choice_is_zero_for_sure_images() -> None:
     assert float(choice_entropy(torch.log(torch.eye(4) + 1e-12))) == pytest.approx(0, abs=1e-6)
     assert float(choice_entropy(torch.full((5, 4), -math.log(4)))) == pytest.approx(math.log(4), abs=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["joint-bins", "semi-bins"])
+def test_leaving_out_negligible_pairs_changes_nothing(kind: str) -> None:
+    model, images = made(kind), pictures()
+    assert model.encoder.pairs is not None
+    model.encoder.pairs.weight.mul_(200)  # most pairs are then all but impossible
+    noise = torch.randn(4, 5)
+    q = torch.exp(model.posterior(images).log_q).flatten(1)
+    assert (q < 1e-9).sum() > 20
+    assert (q > 1e-9).sum() > 4
+    whole, some = mixture_bound(model, images, noise), mixture_bound(model, images, noise, negligible=1e-9)
+    torch.testing.assert_close(some.total(), whole.total(), rtol=1e-6, atol=1e-4)
