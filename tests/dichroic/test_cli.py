@@ -272,7 +272,7 @@ def test_progress_is_shown_on_a_terminal_for_long_work_and_cleared(monkeypatch: 
 
 @pytest.fixture
 def interrupts_heard() -> Iterator[None]:
-    """A shell without job control starts what runs in the background with SIGINT ignored, which is inherited: a handler here is not, but lifts that."""
+    """A shell without job control starts background work with SIGINT ignored, which is inherited; a handler set here is not, and lifts that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
