@@ -76,28 +76,29 @@ def align(images: Tensor, classes: int, search: Search, *, seed: int, restarts: 
         search: the poses tried.
         seed: of the restarts' beginnings; the same seed gives the same answer.
         restarts: beginnings tried without labels, of which the one with the least residual is kept.
-        labels: (n,) int64, −1 unlabelled; with a label of every class the averages begin at the labelled images' means, which keep their class.
+        labels: (n,) int64, −1 unlabelled, at least one of each class: the averages are then those of labelled images, which keep their class.
     """
     small = _reduced(images)
     grid = pixel_grid(*small.shape[1:3]).to(images.device)
     coarse, fine = (_to(search.poses(*counts), images.device) for counts in ((24, 5, 3), (36, 7, 4)))
     generator = torch.Generator().manual_seed(seed)
-    rows = _rows(len(small), labels, generator, _FEW).to(images.device)
-    few, known = small[rows], None if labels is None else labels[rows]
-    mixture = _Mixture(grid, coarse, centred=bool(search.shift) and labels is None)
+    order = torch.randperm(len(small), generator=generator).to(images.device)
     if labels is not None:
+        # From the labelled images alone: where the others vary in more than pose, averages of both drift from class to class.
+        mixture = _Mixture(grid, fine, centred=False)
+        rows = order[labels[order] >= 0][:_SOME]
         means = torch.stack([small[labels == k].mean(dim=0) for k in range(classes)])
-        averages, _ = mixture.fit(few, means, _STEPS, _HEAT, known)
-    else:
-        best = math.inf
-        for _ in tqdm(range(restarts), desc="aligning", unit="restart", delay=2, disable=None):
-            found, residual = mixture.fit(few, mixture.begin(few, classes, generator), _STEPS, _HEAT, None)
-            if residual < best:
-                best, averages = residual, found
-    mixture = _Mixture(grid, fine, centred=mixture.centred)
-    rows = _rows(len(small), labels, generator, _SOME).to(images.device)
-    averages, _ = mixture.fit(small[rows], averages, _FINE_STEPS, 1.0, None if labels is None else labels[rows])
-    return mixture.place(small, averages, labels)
+        averages, _ = mixture.fit(small[rows], means, _FINE_STEPS, 1.0, labels[rows])
+        return mixture.place(small, averages, labels)
+    few, best = small[order[:_FEW]], math.inf
+    mixture = _Mixture(grid, coarse, centred=bool(search.shift))
+    for _ in tqdm(range(restarts), desc="aligning", unit="restart", delay=2, disable=None):
+        found, residual = mixture.fit(few, mixture.begin(few, classes, generator), _STEPS, _HEAT)
+        if residual < best:
+            best, averages = residual, found
+    mixture = _Mixture(grid, fine, centred=bool(search.shift))
+    averages, _ = mixture.fit(small[order[:_SOME]], averages, _FINE_STEPS, 1.0)
+    return mixture.place(small, averages, None)
 
 
 class _Mixture:
@@ -121,7 +122,7 @@ class _Mixture:
             averages = torch.cat((averages, self._centred(images[chosen : chosen + 1])))
         return averages
 
-    def fit(self, images: Tensor, averages: Tensor, steps: int, heat: float, labels: Tensor | None) -> tuple[Tensor, float]:
+    def fit(self, images: Tensor, averages: Tensor, steps: int, heat: float, labels: Tensor | None = None) -> tuple[Tensor, float]:
         """Expectation maximisation. Returns the averages (K, h, w, c) and their residual."""
         flat = images.flatten(1)
         residual = math.inf
@@ -136,9 +137,10 @@ class _Mixture:
             # t_k = Σ_ip r_ikp M_p⁻¹ x_i / Σ_ip r_ikp; moving back is linear, so the images of one pose are summed first.
             sums = (weights.T @ flat).reshape(-1, *images.shape[1:])
             moved_back = move_images(sums, self.grid, _repeated(self.back, len(averages)))
-            total = weights.sum(dim=0).reshape(len(averages), -1).sum(dim=1).clamp_min(1e-9)
-            averages = moved_back.reshape(len(averages), self.count, *images.shape[1:]).sum(dim=1) / total[:, None, None, None]
-            averages = self._centred(averages)
+            total = weights.sum(dim=0).reshape(len(averages), -1).sum(dim=1)[:, None, None, None]
+            moved_back = moved_back.reshape(len(averages), self.count, *images.shape[1:]).sum(dim=1)
+            # A class that no image is near keeps the picture it has.
+            averages = self._centred(torch.where(total > 1e-6, moved_back / total.clamp_min(1e-6), averages))
         return averages, residual
 
     def place(self, images: Tensor, averages: Tensor, labels: Tensor | None) -> Aligned:
@@ -181,15 +183,6 @@ def _reduced(images: Tensor) -> Tensor:
     share = min(1.0, _SIDE_PX / max(height, width))
     size = (max(2, round(height * share)), max(2, round(width * share)))
     return functional.adaptive_avg_pool2d(images.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1).contiguous()
-
-
-def _rows(count: int, labels: Tensor | None, generator: torch.Generator, few: int) -> Tensor:
-    """At most `few` rows at random; of labelled and unlabelled images half each."""
-    order = torch.randperm(count, generator=generator)
-    if labels is None:
-        return order[:few]
-    labelled = labels.cpu()[order] >= 0
-    return torch.cat((order[labelled][: few // 2], order[~labelled][: few // 2]))
 
 
 def _repeated(movement: Movement, times: int) -> Movement:

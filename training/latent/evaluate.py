@@ -19,8 +19,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _PIXELS_AT_ONCE = 1 << 18
 # One draw of z per image has a noise of a few nats; the mean over images and four draws settles it.
 _SAMPLES = 4
-# Of the probability of a class and angle bin: what it adds to the bound is then below 1e-5 nats.
-_NEGLIGIBLE = 1e-9
+# Probability of a class and angle bin: what is left out of a bound of some hundred nats is then far below its third decimal.
+_NEGLIGIBLE = 1e-6
 # Of classes and angle bins, how many one image is taken to need at once; more only take more memory.
 _PAIRS_AT_ONCE = 4
 

@@ -79,19 +79,27 @@ def mixture_bound(
         labels: (n,) int64 classes; None: unlabelled. The constant −log p(y) of labelled images is left out.
         chosen: (n, M) int64, pixels drawn uniformly for each image, as in `objective.bound`; None: all.
         pairs: which pairs are decoded; None: all K·B. The pairs left out are estimated by those at random, so the bound stays unbiased.
-        negligible: with all pairs wanted, those less probable than this are left out of every image where they are: for evaluation, where
-            1e-9 of a few thousand nats is nothing and nearly all of K·B pairs are less probable.
+        negligible: with all pairs wanted, those of an image that are no more probable than this are left out: for evaluation, where a
+            millionth of some thousand nats is nothing and most of the K·B pairs are less probable.
         generator: draws the random pairs.
     """
     found = model.posterior(images)
     weights, discrete = _weights(found, labels)
-    index, factor = _choose(weights.detach(), pairs, negligible, generator)
-    reconstruction, divergence = _decode(model, images, found, noise, index, chosen)
     pose_size = len(model.specification.pose_names)
-    share = torch.gather(weights, 1, index) * factor
-    parts = (reconstruction, divergence[..., :pose_size].sum(dim=2), divergence[..., pose_size:].sum(dim=2))
-    exact = bool((factor == 1).all())
-    sums = [(share * part).sum(dim=1) if exact else _estimate(share, part, factor) for part in parts]
+
+    def parts(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        reconstruction, divergence = _decode(model, images, found, noise, rows, index, chosen)
+        return reconstruction, divergence[:, :pose_size].sum(dim=1), divergence[:, pose_size:].sum(dim=1)
+
+    if pairs is None or pairs.most_probable + pairs.at_random >= weights.shape[1]:
+        rows, index = torch.nonzero(weights.detach() > negligible, as_tuple=True)
+        share = weights[rows, index]
+        sums = [torch.zeros_like(discrete).index_add(0, rows, share * part) for part in parts(rows, index)]
+    else:
+        index, factor = _choose(weights.detach(), pairs, generator)
+        rows = torch.arange(len(index), device=index.device).repeat_interleave(index.shape[1])
+        share = torch.gather(weights, 1, index) * factor
+        sums = [_estimate(share, part.reshape(index.shape), factor) for part in parts(rows, index.flatten())]
     return MixtureBound(*sums, discrete, found)
 
 
@@ -127,15 +135,9 @@ def _weights(found: Posterior, labels: Tensor | None) -> tuple[Tensor, Tensor]:
     return (of_class[:, :, None] * of_bin[:, None, :]).flatten(1), (of_bin * log_bin).sum(dim=1) + math.log(log_q.shape[2])
 
 
-def _choose(weights: Tensor, pairs: Pairs | None, negligible: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def _choose(weights: Tensor, pairs: Pairs, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """Indices (n, S) of pairs and each one's factor (n, S): how many pairs it stands for."""
     count, every = weights.shape
-    if pairs is None and negligible:
-        most = max(1, int((weights > negligible).sum(dim=1).max()))
-        index = torch.topk(weights, most, dim=1).indices
-        return index, weights.new_ones((1, 1)).expand(count, most)
-    if pairs is None or pairs.most_probable + pairs.at_random >= every:
-        return torch.arange(every, device=weights.device).expand(count, -1), weights.new_ones((1, every)).expand(count, -1)
     top = torch.topk(weights, pairs.most_probable, dim=1).indices
     lot = torch.rand(weights.shape, generator=generator, device=weights.device).scatter(1, top, -1.0)
     others = torch.topk(lot, pairs.at_random, dim=1).indices
@@ -156,25 +158,21 @@ def _estimate(share: Tensor, part: Tensor, factor: Tensor) -> Tensor:
 
 
 def _decode(  # noqa: PLR0917 - the one caller is above
-    model: InvariantVAE, images: Tensor, found: Posterior, noise: Tensor, index: Tensor, chosen: Tensor | None
+    model: InvariantVAE, images: Tensor, found: Posterior, noise: Tensor, rows: Tensor, index: Tensor, chosen: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Of each chosen pair: −log p(x|z, c, b) (n, S) and the KL of each latent (n, S, L)."""
+    """Of images `rows` (m,) with pairs `index` (m,): −log p(x|z, c, b) (m,) and the KL of each latent (m, L)."""
     specification = model.specification
-    count, wanted = index.shape
-    bins = index % specification.bin_count
-    classes = index // specification.bin_count
-    at = (bins if specification.posterior_count == 1 else index)[:, :, None].expand(-1, -1, specification.latent_size)
-    mean, sd = (torch.gather(part.flatten(1, 2), 1, at) for part in (found.mean, found.sd))
-    latents = model.placed(mean + sd * noise[:, None, :], bins)  # z = μ + σ ε
-    weights = functional.one_hot(classes.flatten(), specification.class_count).to(latents.dtype) if specification.class_source else None
-    sampling = model.split(latents.flatten(0, 1), weights)
+    bins, classes = index % specification.bin_count, index // specification.bin_count
+    at = bins if specification.posterior_count == 1 else index
+    mean, sd = (part.flatten(1, 2)[rows, at] for part in (found.mean, found.sd))
+    latents = model.placed((mean + sd * noise[rows])[:, None], bins[:, None])[:, 0]  # z = μ + σ ε
+    weights = functional.one_hot(classes, specification.class_count).to(latents.dtype) if specification.class_source else None
+    sampling = model.split(latents, weights)
     values = images.flatten(1, 2)
     if chosen is None:
         output, factor = model.draw(sampling), 1.0
     else:
         values = torch.gather(values, 1, chosen[:, :, None].expand(-1, -1, values.shape[2]))
-        grid = model.grid[chosen][:, None].expand(-1, wanted, -1, -1).flatten(0, 1)
-        output, factor = model.draw(sampling, grid), specification.pixels / chosen.shape[1]
-    output = output.reshape(count, wanted, *output.shape[1:])
-    log_p = log_probability(specification.likelihood, output, values[:, None].expand_as(output), model.noise_sd)
-    return -factor * log_p.sum(dim=(2, 3)), kl_to_standard_normal(mean, sd)
+        output, factor = model.draw(sampling, model.grid[chosen][rows]), specification.pixels / chosen.shape[1]
+    log_p = log_probability(specification.likelihood, output, values[rows], model.noise_sd)
+    return -factor * log_p.sum(dim=(1, 2)), kl_to_standard_normal(mean, sd)
