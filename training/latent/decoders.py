@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from training.latent.activation import tanh
 from training.latent.specification import ModelSpecification
 
 # Of the first weights on the coordinates: edges a third of a grid unit wide, their positions over the whole picture.
@@ -47,14 +48,14 @@ class SpatialDecoder(nn.Module):
         if self.of_content is not None:
             features = features + self.of_content(content)[:, None, :]
         if class_weights is None:
-            features = torch.tanh(features)
+            features = tanh(features)
             for layer in self.hidden:
-                features = torch.tanh(layer(features))
+                features = tanh(layer(features))
             return self.output(features)
         of_class = [layer(class_weights)[:, None, :] for layer in self.of_class]
-        features = torch.tanh(features + of_class[0])
+        features = tanh(features + of_class[0])
         for layer, part in zip(self.hidden, of_class[1:], strict=True):
-            features = torch.tanh(layer(features) + part)
+            features = tanh(layer(features) + part)
         return self.output(features)
 
 
@@ -77,5 +78,5 @@ class PlainDecoder(nn.Module):
         """The likelihood's parameter of every pixel: content (n, d) and, with classes, one-hot class weights (n, K) → (n, N, c)."""
         features = content if class_weights is None else torch.cat((content, class_weights), dim=1)
         for layer in self.hidden:
-            features = torch.tanh(layer(features))
+            features = tanh(layer(features))
         return self.output(features).reshape(-1, self.pixels, self.channels)

@@ -15,12 +15,13 @@ from training.latent.objective import bound
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Pixels decoded at once: 2¹⁸ rows of 128 float32 features are 128 MiB.
-_PIXELS_AT_ONCE = 1 << 18
+# Pixels decoded at once: 2¹⁵ rows of 64 float32 features are 8 MiB. What is larger leaves the processor's cache and is mapped anew by the
+# allocator each time, which takes longer than the arithmetic.
+_PIXELS_AT_ONCE = 1 << 15
 # One draw of z per image has a noise of a few nats; the mean over images and four draws settles it.
 _SAMPLES = 4
-# Probability of a class and angle bin: what is left out of a bound of some hundred nats is then far below its third decimal.
-_NEGLIGIBLE = 1e-6
+# Probability of a class and angle bin: what is left out of a bound of some hundred nats is a few thousandths of one.
+_NEGLIGIBLE = 1e-5
 # Of classes and angle bins, how many one image is taken to need at once; more only take more memory.
 _PAIRS_AT_ONCE = 4
 

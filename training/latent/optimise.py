@@ -28,6 +28,8 @@ from training.recipe import Training
 
 # Share of the newest batch in the running mean of class probabilities.
 _USAGE_RATE = 0.1
+# Activations of one decoder layer at once on a processor, float32 values: 6 MiB.
+_AT_ONCE = 3 << 19
 _STREAMS = ("weights", "order", "noise", "labelled")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -146,24 +148,22 @@ class Fit:
 
     def _one_epoch(self, bar: tqdm[None]) -> None:
         generator = torch.Generator(device=self.device).manual_seed(self._stream("noise"))
-        teaching = self.epoch < self.taught_epochs
         # Anew in each epoch, so that a resumed fit goes on alike.
         self._usage = torch.full((self.specification.class_count,), 1 / self.specification.class_count, device=self.device)
         self._labelled = self._labelled_batches() if self.labels is not None else None
         total = torch.zeros((), device=self.device)
         for index, rows in enumerate(self._batches()):
-            view = self.teacher.view(self.images, rows, generator) if self.teacher is not None else View(self.images[rows], rows)
-            loss = (self._teach if teaching else self._improve)(view, index / self.steps, generator)
             self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            for loss in self._losses(rows, index / self.steps, generator):
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
             self.optimiser.step()
-            total += loss.detach()
             bar.update(1)
         mean = float(total) / self.steps
         if not math.isfinite(mean):
             raise _diverged(f"The loss became {mean} in epoch {self.epoch + 1}")
         self.epoch += 1
-        bar.set_postfix_str(f"{'lesson' if teaching else 'loss'} {mean:.4g}")
+        bar.set_postfix_str(f"{'lesson' if self.epoch <= self.taught_epochs else 'loss'} {mean:.4g}")
 
     def _teacher(self, images: Array, aligned: Aligned | None) -> Teacher | None:
         specification, training = self.specification, self.training
@@ -176,22 +176,41 @@ class Fit:
             return EquivarianceTeacher(training.equivariance, specification.invariances)
         return None
 
-    def _teach(self, view: View, part: float, generator: torch.Generator) -> Tensor:
-        assert self.teacher is not None  # noqa: S101 (taught_epochs > 0)
-        self._set_learning_rate(self.teacher.learning_rate * max(0.01, 1 - (self.epoch + part) / self.taught_epochs))
-        return self.teacher.lesson(self.model, view, generator)
-
-    def _improve(self, view: View, part: float, generator: torch.Generator) -> Tensor:
+    def _losses(self, rows: Tensor, part: float, generator: torch.Generator) -> Iterator[Tensor]:
+        """The loss of one step, scalar each, in pieces whose gradients add up; `part` of the epoch is over."""
+        if self.epoch < self.taught_epochs:
+            assert self.teacher is not None  # noqa: S101 (taught_epochs > 0)
+            self._set_learning_rate(self.teacher.learning_rate * max(0.01, 1 - (self.epoch + part) / self.taught_epochs))
+            yield self.teacher.lesson(self.model, self.teacher.view(self.images, rows, generator), generator)
+            return
         fraction = (self.epoch - self.taught_epochs + part) / self.training.epochs
         weights = weights_at(self.training, fraction)
         self._set_learning_rate(weights.learning_rate)
+        if self._labelled is not None:
+            labelled = next(self._labelled)
+            for piece in labelled.chunk(self._pieces(len(labelled))):
+                yield len(piece) / len(labelled) * self._labelled_loss(piece, weights, generator)
+            if (self.epoch - self.taught_epochs) / self.training.epochs < self.training.classes.labelled_first:
+                return
+        for piece in rows.chunk(self._pieces(len(rows))):
+            yield len(piece) / len(rows) * self._improve(piece, len(piece) / len(rows), weights, fraction, generator)
+
+    def _pieces(self, count: int) -> int:
+        """In how many pieces a batch of so many images is decoded: activations that fit into a processor's cache, and are not mapped anew."""
+        specification, training = self.specification, self.training
+        if self.device.type != "cpu" or not self.model.spatial:
+            return 1
+        wanted = training.classes.pairs_per_step + training.classes.random_pairs if training.classes.pairs_per_step else specification.pair_count
+        pixels = training.pixels_per_step or specification.pixels
+        return min(count, math.ceil(count * wanted * pixels * max(specification.decoder_widths) / _AT_ONCE))
+
+    def _improve(self, rows: Tensor, share: float, weights: Weights, fraction: float, generator: torch.Generator) -> Tensor:
+        view = self.teacher.view(self.images, rows, generator) if self.teacher is not None else View(self.images[rows], rows)
         told: Tensor | Posterior
         if self.specification.is_mixture:
-            loss, told = self._mixture_loss(view.images, weights, generator)
-            if told is None:
-                return loss
+            loss, told = self._mixture_loss(view.images, share, weights, generator)
         else:
-            noise, chosen = self._drawn(len(view.images), generator)
+            noise, chosen = self._drawn(len(rows), generator)
             parts = bound(self.model, view.images, noise, chosen)
             loss, told = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names)), parts.mean
         reminder = self.teacher.reminder(self.model, view, told, fraction, generator) if self.teacher is not None else None
@@ -205,25 +224,27 @@ class Fit:
             return noise, None
         return noise, torch.randint(pixels, (count, wanted), generator=generator, device=self.device)
 
-    def _mixture_loss(self, images: Tensor, weights: Weights, generator: torch.Generator) -> tuple[Tensor, Posterior | None]:
-        """The loss of labelled and unlabelled images, and the posterior of the latter; None while only labelled ones are learned from."""
+    def _pairs(self) -> Pairs | None:
         recipe = self.training.classes
-        pairs = Pairs(recipe.pairs_per_step, recipe.random_pairs) if recipe.pairs_per_step else None
-        loss = images.new_zeros(())
-        if self._labelled is not None:
-            rows = next(self._labelled)
-            labels = self.labels[rows]  # type: ignore[index]
-            noise, chosen = self._drawn(len(rows), generator)
-            parts = mixture_bound(self.model, self.images[rows], noise, labels=labels, chosen=chosen, pairs=pairs, generator=generator)
-            loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
-            loss = loss + recipe.label_weight * functional.nll_loss(parts.class_log_q, labels)
-            if (self.epoch - self.taught_epochs) / self.training.epochs < recipe.labelled_first:
-                return loss, None
+        return Pairs(recipe.pairs_per_step, recipe.random_pairs) if recipe.pairs_per_step else None
+
+    def _labelled_loss(self, rows: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:
+        assert self.labels is not None  # noqa: S101 (semi-supervised)
+        images, labels = self.images[rows], self.labels[rows]
+        noise, chosen = self._drawn(len(rows), generator)
+        parts = mixture_bound(self.model, images, noise, labels=labels, chosen=chosen, pairs=self._pairs(), generator=generator)
+        loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
+        return loss + self.training.classes.label_weight * functional.nll_loss(parts.class_log_q, labels)
+
+    def _mixture_loss(self, images: Tensor, share: float, weights: Weights, generator: torch.Generator) -> tuple[Tensor, Posterior]:
+        """The loss of images without labels, a `share` of their batch, and their posterior."""
+        recipe = self.training.classes
         noise, chosen = self._drawn(len(images), generator)
-        parts = mixture_bound(self.model, images, noise, chosen=chosen, pairs=pairs, generator=generator)
-        loss = loss + parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
+        parts = mixture_bound(self.model, images, noise, chosen=chosen, pairs=self._pairs(), generator=generator)
+        loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
         if recipe.usage_weight:
-            self._usage = (1 - _USAGE_RATE) * self._usage + _USAGE_RATE * torch.exp(parts.class_log_q.detach()).mean(dim=0)
+            rate = _USAGE_RATE * share
+            self._usage = (1 - rate) * self._usage + rate * torch.exp(parts.class_log_q.detach()).mean(dim=0)
             loss = loss + recipe.usage_weight * usage_pull(parts.class_log_q, self._usage)
         if weights.choice:
             loss = loss + weights.choice * choice_entropy(parts.class_log_q)
