@@ -58,8 +58,10 @@ def draw_confusion(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, 
         dark = count < 0.5 * max(counts[row].sum(), 1)
         axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
     labels = [subjects.classes[k] if k < len(subjects.classes) else str(k) for k in range(len(counts))]
-    stands_for = {k: f" (as {labels[found.matching[k]]})" if joint and 0 <= found.matching[k] < len(labels) else "" for k in order}
-    axes.set_xticks(range(len(names)), [f"{names[k]}{stands_for[k]}" for k in order], rotation=30, ha="right")
+    # A class that no image uses is matched with what is left over, which says nothing.
+    matched = [joint and found.matching[k] >= 0 and found.confusion[found.matching[k], k] > 0 for k in order]
+    told = [f"{names[k]} (as {labels[found.matching[k]]})" if real else names[k] for k, real in zip(order, matched, strict=True)]
+    axes.set_xticks(range(len(names)), told, rotation=30, ha="right")
     axes.set_yticks(range(len(counts)), labels)
     axes.set_xlabel("most probable class (numbers: images; colour: share of the row)")
     axes.set_ylabel("label")

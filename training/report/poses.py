@@ -47,7 +47,7 @@ def draw_poses(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Arra
         axes.set_xlim(low, high)
         axes.set_box_aspect(1)
         axes.set_xlabel(f"true {_LABELS[name]}")
-        axes.set_ylabel(f"reported {_LABELS[name]}, class offset taken out")
+        axes.set_ylabel(f"reported {_LABELS[name]},\nits class's offset taken out")
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=7, handletextpad=0.2)
     return [save(made, folder / "poses.png")]
 
