@@ -36,6 +36,8 @@ def as_text(recipe: Recipe, made: Comparison) -> str:
         lines.append(f"patches overlap: standard errors count {count} independent images, as many as lie side by side")
     if len(made.seeds) == 1:
         lines.append("one seed: how much a fit depends on its seed is not in the ±; --seeds 0 1 2 takes it in")
+    if made.epochs < recipe.training.epochs:
+        lines.append(f"short fits favour models that learn quickly: --epochs {recipe.training.epochs} compares at the recipe's full length")
     changes = toml_changes(recipe, made.recommendation.candidate)
     lines += ["", made.recommendation.sentence, "", "in the recipe:" if changes else "The recipe already says so: nothing to change."]
     return "\n".join([*lines, *([changes] if changes else [])])
