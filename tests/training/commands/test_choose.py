@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from tests.training.latent.recipes import CARDS, MODEL, random_images, write_ima
 from training.__main__ import main
 from training.choose import compare as comparing
 from training.latent.checkpoint import Checkpoint, CheckpointStore
+from training.latent.pipeline import Request
+from training.latent.prepare import Prepared
 
 TRIED = ("--invariances", "none", "rotation", "--content-sizes", "1", "2", "--epochs", "2")
 SMALL = CARDS + "validation_per_suit = 10\n"
@@ -86,6 +89,22 @@ def test_candidates_are_compared_on_images_that_are_neither_trained_on_nor_held_
     assert [len(images) for images in sets] == [60, 20, 20]
     assert len(set.union(*sets)) == 100
     assert all(np.array_equal(prepared.validation, seen[0].validation) for prepared in seen)
+
+
+def test_what_the_held_out_images_hold_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, tried = write_recipe(tmp_path, SMALL), ("--content-sizes", "1", "2", "--epochs", "1", "--json")
+    assert choose(recipe, tmp_path / "whole", *tried) == 0
+    whole = facts(capsys)
+    prepare = comparing.prepare
+
+    def without_held_out(request: Request) -> Prepared:
+        made = prepare(request)
+        unknown = replace(made.held_out, images=np.full_like(made.held_out.images, np.nan), truth=None, labels=None)
+        return replace(made, held_out=unknown)
+
+    monkeypatch.setattr(comparing, "prepare", without_held_out)
+    assert choose(recipe, tmp_path / "without", *tried) == 0
+    assert facts(capsys) == whole
 
 
 def test_measured_data_have_pose_errors_by_movement_and_drawn_data_by_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
