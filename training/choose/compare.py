@@ -97,7 +97,7 @@ class _Work:
         self.seeds = tuple(dict.fromkeys(options.seeds)) or (request.recipe.seed,)
         self.tried = (options.invariances, options.content_sizes, options.classes)
         self.device = choose_device(request.device)
-        self.done = 0
+        self.done, self.total = 0, 0
 
     def run(self) -> Comparison:
         settle_torch(self.recipe.training.threads)
@@ -111,6 +111,8 @@ class _Work:
         plan = make_plan(self.recipe, possible_invariances(self.prepared.held_out.images.shape[1]), *self.tried)
         current, scores = plan.begin(self.recipe), dict[Candidate, list[Score]]()
         independent = independent_share(self.recipe)
+        # Each later stage holds the candidate that the one before recommended.
+        self.total = (len(plan.invariances) + len(plan.content_sizes) + len(plan.classes) - 2) * len(self.seeds)
         for stage in range(3):
             for candidate in candidates_of(plan, stage, current):
                 if candidate not in scores:
@@ -129,13 +131,13 @@ class _Work:
         score = self.store.load(candidate, seed, fingerprint)
         told = f"{candidate.label}, seed {seed}"
         if score is None:
-            print(f"fit {self.done + 1}: {told}", file=sys.stderr, flush=True)
+            print(f"fit {self.done + 1} of {self.total}: {told}", file=sys.stderr, flush=True)
             score = self._fit(recipe, prepared, candidate, fingerprint)
             self.store.save(score, fingerprint)
             CheckpointStore(self.store.checkpoints / name_of(candidate, seed), fingerprint).clear()
         self.done += 1
         result = score.failure or f"−ELBO {sum(score.negative_elbo) / len(score.negative_elbo):.2f} nats per validation image"
-        print(f"fit {self.done} is done: {told}: {result}", file=sys.stderr, flush=True)
+        print(f"fit {self.done} of {self.total} is done: {told}: {result}", file=sys.stderr, flush=True)
         return score
 
     def _fit(self, recipe: Recipe, prepared: Prepared, candidate: Candidate, fingerprint: str) -> Score:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # it brings torch along
     from training.choose.compare import Comparison
     from training.choose.recommend import Row
 
+# [ours] Above this median error an angle is told to be useless: one that ignores images turned by up to ±30°, or ±60°, is off by 15° or 30°.
+_USELESS_DEG = 15.0
+
 _BY = {
     "truth": "pose errors: against the drawn truth, each class's median, the worst class",
     "movement": "pose errors: validation images moved by known amounts, median difference of the reported change and the known one",
@@ -22,8 +25,8 @@ def as_text(recipe: Recipe, made: Comparison) -> str:
     """The table, how to read it, the recommendation, and what to change in the recipe."""
     lines = [
         f"compared on {made.images} validation images that no fit trained on; the held-out images, which `fit` reports on, were not looked at",
-        f"each fit: {made.epochs} epochs (the recipe has {recipe.training.epochs}), {'seed' if len(made.seeds) == 1 else 'seeds'} "
-        f"{', '.join(map(str, made.seeds))}",
+        f"each fit: {_counted(made.epochs, 'epoch')} (the recipe has {recipe.training.epochs}), "
+        f"{_counted(len(made.seeds), 'seed')}: {', '.join(map(str, made.seeds))}",
         "",
         *_table(made),
         "",
@@ -39,7 +42,13 @@ def as_text(recipe: Recipe, made: Comparison) -> str:
     if made.epochs < recipe.training.epochs:
         lines.append(f"short fits favour models that learn quickly: --epochs {recipe.training.epochs} compares at the recipe's full length")
     changes = toml_changes(recipe, made.recommendation.candidate)
-    lines += ["", made.recommendation.sentence, "", "in the recipe:" if changes else "The recipe already says so: nothing to change."]
+    lines += [
+        "",
+        made.recommendation.sentence,
+        *_warning(made),
+        "",
+        "in the recipe:" if changes else "The recipe already says so: nothing to change.",
+    ]
     return "\n".join([*lines, *([changes] if changes else [])])
 
 
@@ -57,6 +66,16 @@ def as_facts(recipe: Recipe, made: Comparison) -> dict[str, object]:
         "reason": made.recommendation.sentence,
         "toml": toml_changes(recipe, made.recommendation.candidate),
     }
+
+
+def _warning(made: Comparison) -> list[str]:
+    """Evidence may be best though the angle is useless: another latent then draws what the turn does."""
+    off = next(row.pose.angle_deg for row in made.rows if row.candidate == made.recommendation.candidate)
+    if off is None or off <= _USELESS_DEG:
+        return []
+    return [
+        f"Do not trust its angle: it is off by {off:.0f}° (median). More epochs or a lesson before the fit ([training.equivariance]) may mend that."
+    ]
 
 
 def _table(made: Comparison) -> list[str]:
@@ -84,6 +103,10 @@ def _figures(row: Row) -> list[str]:
     pose = [_number(value, digits) for value, digits in ((row.pose.angle_deg, 1), (row.pose.shift_px, 2), (row.pose.scale_percent, 1))]
     used = "–" if row.classes_used is None else f"{row.classes_used:.3g} of {row.candidate.classes}"
     return [_number(row.negative_elbo, 2), _number(row.standard_error, 2), *apart, *pose, used, _number(row.accuracy, 3)]
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name if count == 1 else f'{name}s'}"
 
 
 def _number(value: float | None, digits: int) -> str:

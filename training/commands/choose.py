@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt as error:
         told = "nothing is kept yet"
         if isinstance(error, ChooseInterrupted) and error.resumable:
-            told = f"{error.done} fits are done and kept in {error.folder}; run the same command with --resume to go on"
+            done = "1 fit is" if error.done == 1 else f"{error.done} fits are"
+            told = f"{done} done and kept in {error.folder}; run the same command with --resume to go on"
         print(f"\nInterrupted; {told}.", file=sys.stderr)
         return INTERRUPTED
     facts = as_facts(recipe, made)

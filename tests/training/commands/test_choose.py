@@ -55,7 +55,7 @@ def test_interrupted_and_resumed_choice_equals_an_uninterrupted_one(
         patch.setattr(CheckpointStore, "save", save_and_interrupt)
         assert choose(recipe, tmp_path / "cut", *TRIED) == 130
     told = capsys.readouterr().err
-    assert "1 fits are done" in told
+    assert "1 fit is done" in told
     assert "--resume" in told
     assert list((tmp_path / "cut").rglob("*.safetensors"))
     first = next((tmp_path / "cut").glob("*.json"))
