@@ -1,4 +1,4 @@
-"""`python -m training fit|data|report`."""
+"""`python -m training fit|choose|data|report`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ BAD_INPUT = 2
 _INTERRUPTED = 130
 _COMMANDS = {
     "fit": "train a model from a recipe, measure it, and write its bundle",
+    "choose": "compare invariances, content sizes and class counts of a recipe, and recommend",
     "data": "make or fetch a data set",
     "report": "draw the figures of a bundle",
 }

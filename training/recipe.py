@@ -226,7 +226,10 @@ class Classes(Section):
 
 
 class Training(Section):
-    """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start."""
+    """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start.
+
+    `keep_validation`: images are set aside for validation though one restart leaves nothing to choose; they are not trained on then.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 50
     batch_size: Annotated[int, Field(ge=1)] = 100
@@ -237,11 +240,17 @@ class Training(Section):
     content_beta_start: NonNegative | None = None
     content_beta_until: Annotated[float, Field(gt=0, le=1)] = 0.5
     restarts: Annotated[int, Field(ge=1, le=20)] = 1
+    keep_validation: bool = False
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     equivariance: Equivariance = Equivariance()
     orientation: Orientation = Orientation()
     alignment: Alignment = Alignment()
     classes: Classes = Classes()
+
+    @property
+    def wants_validation(self) -> bool:
+        """Whether images are set aside to choose by: between restarts, or between models."""
+        return self.restarts > 1 or self.keep_validation
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:

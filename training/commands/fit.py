@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", type=_text, metavar="TEXT", help="licence of the data files (default: the recipe's for the files it names)")
     parser.add_argument("--out", type=Path, default=Path("bundles"), metavar="BUNDLES_DIR", help="where the bundle goes (default: %(default)s)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: %(default)s)")
-    parser.add_argument("--seed", type=_seed, help="random seed (default: the recipe's)")
+    parser.add_argument("--seed", type=seed_value, help="random seed (default: the recipe's)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint an interrupted run left")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
 
@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _seed(text: str) -> int:
+def seed_value(text: str) -> int:
+    """An option's seed."""
     value = int(text)
     if not 0 <= value < 2**31:
         raise argparse.ArgumentTypeError(f"a seed lies in 0 to {2**31 - 1}, not at {value}")

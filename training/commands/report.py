@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from training.errors import InputError
+from training.report.bound import draw_bound
 from training.report.canvas import drawing
 from training.report.classes import draw_class_gallery, draw_confusion
 from training.report.graphs import LatentGraphs
@@ -14,6 +15,7 @@ from training.report.maps import draw_maps
 from training.report.poses import draw_poses
 from training.report.reconstructions import draw_errors, draw_reconstructions
 from training.report.subjects import Subjects, fresh_subjects, subjects_from_file
+from training.report.traversals import draw_traversals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
     _prepare(folder, graphs.folder)
     given = subjects_from_file(graphs, arguments.data, arguments.channel) if arguments.data else fresh_subjects(graphs, arguments.seed)
     with drawing():
-        own = [*draw_manifold(graphs, folder), *draw_class_gallery(graphs, folder)]
+        own = [*draw_manifold(graphs, folder), *draw_traversals(graphs, folder)]
+        if given is None:
+            own += draw_class_gallery(graphs, folder)
+        if graphs.history is not None and graphs.history.epochs:
+            own.append(draw_bound(graphs, graphs.history, folder))
         for path in [*own, *(_draw_on(graphs, given, folder) if given is not None else [])]:
             print(path)
+    if graphs.history is None:
+        print("No elbo.png: the bundle holds no history of its fit (bundles written before 0.1.0 of Dichroic, and those of other writers).")
     if given is None:
         print("Poses, reconstructions and errors need images: the training data was not drawn here, so give some with --data FILE.")
     return 0
@@ -46,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _draw_on(graphs: LatentGraphs, given: Subjects, folder: Path) -> list[Path]:
     encoded, answers = graphs.encode(given.images), graphs.reconstruct(given.images)
-    written = draw_poses(graphs, given, encoded, folder)
+    written = draw_class_gallery(graphs, folder, encoded.get("class_probabilities"))
+    written += draw_poses(graphs, given, encoded, folder)
     written += [draw_reconstructions(graphs, given, answers, folder), draw_errors(graphs, given, answers["error"], folder)]
     written += draw_confusion(graphs, given, encoded, folder)
     if given.scan is not None:

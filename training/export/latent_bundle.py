@@ -21,6 +21,7 @@ from training.export.modules import MODULES, Decode
 from training.export.parity import Parity, check_parity
 from training.export.specs import normalised_in, signatures
 from training.export.weights import share_weights
+from training.latent.history import HISTORY_NAME, History, history_bytes
 from training.latent.model import InvariantVAE
 from training.latent.specification import ModelSpecification
 from training.recipe import Card
@@ -46,6 +47,7 @@ class Facts:
         novelty_false_alarm_rate: goes with it.
         timings_s: how long each step took; no part of the digest.
         remark: what the card must say before the recipe's texts; may be empty.
+        history: what each epoch of the fit cost; None: not known, and the bundle has no history.json.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Facts:
     novelty_false_alarm_rate: float | None
     timings_s: dict[str, float]
     remark: str = ""
+    history: History | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Wri
         metrics=facts.metrics,
         calibration=facts.calibration,
     ).encode("utf-8")
+    if facts.history is not None:
+        files[HISTORY_NAME] = history_bytes(facts.history)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         name=facts.name,

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from training.errors import InputError
+from training.latent.history import EpochFigures, from_rows, to_rows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _FILE = "fit.safetensors"
@@ -27,12 +28,16 @@ class Checkpoint:
         restart: index of the restart that is running.
         epoch: epochs of this restart that are done, equivariance stage included.
         best: (restart, −ELBO on the validation images) of the best finished restart; None before the first.
+        history: the epochs of this restart that are done.
+        best_history: those of the best finished restart.
     """
 
     arrays: dict[str, Array]
     restart: int
     epoch: int
     best: tuple[int, float] | None
+    history: tuple[EpochFigures, ...] = ()
+    best_history: tuple[EpochFigures, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class CheckpointStore:
             "restart": state.restart,
             "epoch": state.epoch,
             "best": state.best,
+            "history": to_rows(state.history),
+            "best_history": to_rows(state.best_history),
         }
         # np.ascontiguousarray would turn a scalar, such as Adam's step, into an array of one.
         arrays = {name: np.array(array, order="C") for name, array in state.arrays.items()}
@@ -88,7 +95,13 @@ class CheckpointStore:
                 f"The checkpoint at {path} belongs to another recipe, seed or data set; use those again, or run without --resume to start anew.",
             )
         best = None if facts["best"] is None else (int(facts["best"][0]), float(facts["best"][1]))
-        return Checkpoint(arrays, facts["restart"], facts["epoch"], best)
+        told = [from_rows(facts.get(name, [])) for name in ("history", "best_history")]  # none in a checkpoint of an earlier version
+        return Checkpoint(arrays, facts["restart"], facts["epoch"], best, *told)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a state was saved and not forgotten."""
+        return (self.folder / _FILE).exists()
 
     def clear(self) -> None:
         """Forgets the fit: its bundle is written."""

@@ -53,7 +53,7 @@ def class_agreement(predicted: Array, labels: Array, class_count: int, *, matche
         rows, columns = linear_sum_assignment(-confusion)
         matching[columns] = rows
     right = sum(int(confusion[label, k]) for k, label in enumerate(matching) if label >= 0)
-    used = int(np.sum(confusion.sum(axis=0) >= _USED_SHARE * len(labels) / class_count))
+    used = used_classes(predicted, class_count)
     return ClassAgreement(
         accuracy=right / len(labels),
         adjusted_rand_index=_adjusted_rand_index(confusion),
@@ -62,6 +62,11 @@ def class_agreement(predicted: Array, labels: Array, class_count: int, *, matche
         matching=matching,
         confusion=confusion,
     )
+
+
+def used_classes(predicted: Array, class_count: int) -> int:
+    """Classes that at least a tenth of an even portion of the images (n,), by their most probable class, belongs to."""
+    return int(np.sum(np.bincount(predicted, minlength=class_count) >= _USED_SHARE * len(predicted) / class_count))
 
 
 def _adjusted_rand_index(confusion: Array) -> float:

@@ -14,8 +14,8 @@ from training.recipe import FileData, Recipe
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def split_labels(trained: list[DataSet], units: list[str], data: FileData, recipe: Recipe) -> tuple[Array | None, Array | None]:
-    """Labels (·,) int64 of the training and of the held-out images, split as the images are; None where the files have none.
+def split_labels(trained: list[DataSet], units: list[str], data: FileData, recipe: Recipe) -> tuple[Array | None, Array | None, Array | None]:
+    """Labels (·,) int64 of the training, validation and held-out images, split as the images are; None where the files have none.
 
     Args:
         trained: the files' data.
@@ -27,7 +27,7 @@ def split_labels(trained: list[DataSet], units: list[str], data: FileData, recip
         InputError: LABELS_REQUIRED, INVALID_LABELS, CLASS_COUNT_DIFFERS, CLASS_WITHOUT_LABELS.
     """
     if not recipe.model.class_source:
-        return None, None
+        return None, None, None
     taught = recipe.model.class_source == "semi_supervised"
     if not all("labels" in made.arrays for made in trained):
         if taught:
@@ -35,8 +35,8 @@ def split_labels(trained: list[DataSet], units: list[str], data: FileData, recip
             raise InputError(
                 "LABELS_REQUIRED", f"{missing} has no array 'labels' (n,): one class for each image, from 0, and −1 where it is not known."
             )
-        return None, None
-    wants_validation = recipe.training.restarts > 1
+        return None, None, None
+    wants_validation = recipe.training.wants_validation
     parts = []
     for made, unit in zip(trained, units, strict=True):
         labels = _checked_labels(made, recipe.model.classes if taught else None)
@@ -44,13 +44,13 @@ def split_labels(trained: list[DataSet], units: list[str], data: FileData, recip
             parts.append(split_frames(labels, data.held_out_fraction, validation=wants_validation))
         else:
             parts.append(split_images(labels, made.arrays.get("group"), data.held_out_fraction, recipe.seed, validation=wants_validation))
-    train, held_out = (np.concatenate([getattr(part, name) for part in parts]) for name in ("train", "held_out"))
+    train, chosen, held_out = (np.concatenate([getattr(part, name) for part in parts]) for name in ("train", "validation", "held_out"))
     empty = [k for k in range(recipe.model.classes) if not np.any(train == k)]
     if taught and empty:
         raise InputError(
             "CLASS_WITHOUT_LABELS", f"Class {empty[0]} has no labelled training image; label some of every class, or set classes to those that have."
         )
-    return train, held_out
+    return train, chosen, held_out
 
 
 def _checked_labels(made: DataSet, classes: int | None) -> Array:

@@ -29,8 +29,12 @@ class Bound:
 
     def loss(self, pose_beta: float, content_beta: float, pose_size: int) -> Tensor:
         """Mean over images of −log p(x|z) + β_pose KL_pose + β_content KL_content, scalar."""
-        pose, content = self.divergence[:, :pose_size].sum(dim=1), self.divergence[:, pose_size:].sum(dim=1)
+        pose, content = self.divergences(pose_size)
         return (self.reconstruction + pose_beta * pose + content_beta * content).mean()
+
+    def divergences(self, pose_size: int) -> tuple[Tensor, Tensor]:
+        """KL of the pose latents (n,) and of the content latents (n,), nats."""
+        return self.divergence[:, :pose_size].sum(dim=1), self.divergence[:, pose_size:].sum(dim=1)
 
     def total(self) -> Tensor:
         """−ELBO (n,) with β = 1."""

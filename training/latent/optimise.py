@@ -17,7 +17,8 @@ from training.latent.alignment import Aligned
 from training.latent.checkpoint import Array, Checkpoint, CheckpointStore
 from training.latent.coordinates import pixel_grid
 from training.latent.encoders import Posterior
-from training.latent.evaluate import held_out_bound
+from training.latent.evaluate import held_out_bound, sample_bound
+from training.latent.history import EpochFigures, History, Tally
 from training.latent.mixture import Pairs, choice_entropy, mixture_bound, usage_pull
 from training.latent.model import InvariantVAE
 from training.latent.objective import bound
@@ -36,10 +37,11 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best restart's model, on the CPU, and its index."""
+    """The best restart's model, on the CPU, its index, and what its epochs cost."""
 
     model: InvariantVAE
     restart: int
+    history: History
 
 
 class Fit:
@@ -79,6 +81,8 @@ class Fit:
         self.restart, self.epoch = 0, 0
         self.best: tuple[int, float] | None = None
         self.best_arrays: dict[str, Array] = {}
+        self.history: tuple[EpochFigures, ...] = ()
+        self.best_history: tuple[EpochFigures, ...] = ()
         self._begin_restart()
 
     def run(self, *, resume: bool) -> Fitted:
@@ -103,7 +107,7 @@ class Fit:
         assert self.best is not None  # noqa: S101 (restarts >= 1)
         model = InvariantVAE(self.specification)
         model.load_state_dict({name: torch.from_numpy(array) for name, array in self.best_arrays.items()})
-        return Fitted(model.eval(), self.best[0])
+        return Fitted(model.eval(), self.best[0], History(self.best[0], self.taught_epochs, self.best_history))
 
     def _begin_restart(self) -> None:
         with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
@@ -119,10 +123,10 @@ class Fit:
         if not math.isfinite(value) or not all(np.isfinite(array).all() for array in arrays.values()):
             raise _diverged(f"The weights or the validation bound are not finite after epoch {self.epoch}")
         if self.best is None or value < self.best[1]:
-            self.best, self.best_arrays = (self.restart, value), arrays
+            self.best, self.best_arrays, self.best_history = (self.restart, value), arrays, self.history
         self.restart += 1
         if self.restart < self.training.restarts:
-            self.epoch = 0
+            self.epoch, self.history = 0, ()
             self._begin_restart()
 
     def _stream(self, purpose: str) -> int:
@@ -151,19 +155,23 @@ class Fit:
         # Anew in each epoch, so that a resumed fit goes on alike.
         self._usage = torch.full((self.specification.class_count,), 1 / self.specification.class_count, device=self.device)
         self._labelled = self._labelled_batches() if self.labels is not None else None
-        total = torch.zeros((), device=self.device)
+        self._tally = Tally(torch.zeros((), device=self.device))
         for index, rows in enumerate(self._batches()):
             self.optimiser.zero_grad()
             for loss in self._losses(rows, index / self.steps, generator):
                 loss.backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
+                self._tally.add_loss(loss)
             self.optimiser.step()
+            self._tally.end_step()
             bar.update(1)
-        mean = float(total) / self.steps
+        mean = self._tally.loss
         if not math.isfinite(mean):
             raise _diverged(f"The loss became {mean} in epoch {self.epoch + 1}")
         self.epoch += 1
-        bar.set_postfix_str(f"{'lesson' if self.epoch <= self.taught_epochs else 'loss'} {mean:.4g}")
+        teaching = self.epoch <= self.taught_epochs
+        validation = None if teaching else sample_bound(self.model, self.validation, seed=self.seed)
+        self.history += (self._tally.figures(self.epoch, validation),)
+        bar.set_postfix_str(f"{'lesson' if teaching else 'loss'} {mean:.4g}")
 
     def _teacher(self, images: Array, aligned: Aligned | None) -> Teacher | None:
         specification, training = self.specification, self.training
@@ -212,6 +220,7 @@ class Fit:
         else:
             noise, chosen = self._drawn(len(rows), generator)
             parts = bound(self.model, view.images, noise, chosen)
+            self._tally.add_bound(parts.reconstruction, *parts.divergences(len(self.specification.pose_names)), None)
             loss, told = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names)), parts.mean
         reminder = self.teacher.reminder(self.model, view, told, fraction, generator) if self.teacher is not None else None
         return loss if reminder is None else loss + reminder
@@ -241,6 +250,7 @@ class Fit:
         recipe = self.training.classes
         noise, chosen = self._drawn(len(images), generator)
         parts = mixture_bound(self.model, images, noise, chosen=chosen, pairs=self._pairs(), generator=generator)
+        self._tally.add_bound(parts.reconstruction, parts.pose, parts.content, parts.discrete)
         loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
         if recipe.usage_weight:
             rate = _USAGE_RATE * share
@@ -260,10 +270,11 @@ class Fit:
             for moment, tensor in self.optimiser.state[parameter].items():
                 arrays[f"adam/{moment}/{name}"] = tensor.detach().cpu().numpy()
         arrays |= {f"best/{name}": array for name, array in self.best_arrays.items()}
-        return Checkpoint(arrays, self.restart, self.epoch, self.best)
+        return Checkpoint(arrays, self.restart, self.epoch, self.best, self.history, self.best_history)
 
     def _restore(self, state: Checkpoint) -> None:
         self.restart, self.epoch, self.best = state.restart, state.epoch, state.best
+        self.history, self.best_history = state.history, state.best_history
         self._begin_restart()
         stored = {name: torch.from_numpy(array.copy()) for name, array in state.arrays.items()}
         self.model.load_state_dict({name[len("model/") :]: tensor for name, tensor in stored.items() if name.startswith("model/")})

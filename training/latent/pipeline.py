@@ -22,7 +22,7 @@ from training.export.latent_bundle import Facts, Written, write_latent_bundle
 from training.latent.alignment import Aligned, Search, align
 from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.figures import measure
-from training.latent.optimise import Fit
+from training.latent.optimise import Fit, Fitted
 from training.latent.prepare import Prepared, normalised, prepare_cards, prepare_files
 from training.latent.specification import INVARIANCES, ModelSpecification
 from training.recipe import CardsData, FileData, Recipe
@@ -69,13 +69,10 @@ def fit_latent(request: Request) -> Written:
     recipe = request.recipe
     _check_writable(request.out / recipe.name)
     device = choose_device(request.device)
-    torch.set_num_threads(recipe.training.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    settle_torch(recipe.training.threads)
     began = time.monotonic()
     prepared = prepare(request)
-    fingerprint = _fingerprint(recipe, prepared)
+    fingerprint = fingerprint_of(recipe, prepared)
     # Beside the bundles, under a name no server lists, and another one for each recipe, seed and data: no fit overwrites another's.
     store = CheckpointStore(request.out / ".checkpoints" / f"{recipe.name}-{fingerprint[:12]}", fingerprint)
     try:
@@ -86,15 +83,32 @@ def fit_latent(request: Request) -> Written:
     return written
 
 
-def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore, device: torch.device, data_s: float) -> Written:
-    recipe = request.recipe
+def settle_torch(threads: int) -> None:
+    """The same numbers in each run on one machine."""
+    torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+
+
+def fit_model(recipe: Recipe, prepared: Prepared, store: CheckpointStore, device: torch.device, *, resume: bool) -> Fitted:
+    """The recipe's model fitted to the prepared data.
+
+    Raises:
+        InputError: TRAINING_DIVERGED, BINS_NEED_SQUARES; and those of CheckpointStore.
+    """
     images, validation = (normalised(part, prepared.preprocessing) for part in (prepared.train, prepared.validation))
-    began = time.monotonic()
     specification = specify(recipe, prepared)
     labels = prepared.labels
     aligned = align_images(recipe, specification, images, labels, device)
     fit = Fit(specification, recipe.training, images, validation, seed=recipe.seed, store=store, device=device, labels=labels, aligned=aligned)
-    fitted = fit.run(resume=request.resume)
+    return fit.run(resume=resume)
+
+
+def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore, device: torch.device, data_s: float) -> Written:
+    recipe = request.recipe
+    began = time.monotonic()
+    fitted = fit_model(recipe, prepared, store, device, resume=request.resume)
     trained = time.monotonic()
     metrics, calibration, novelty = measure(fitted.model, prepared, recipe.seed)
     facts = Facts(
@@ -110,6 +124,7 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
         calibration=calibration,
         novelty_threshold=novelty.threshold,
         novelty_false_alarm_rate=novelty.false_alarm_rate,
+        history=fitted.history,
         timings_s={"data": data_s, "fit": trained - began, "measure": time.monotonic() - trained},
     )
     try:
@@ -246,6 +261,7 @@ def _find(folder: Path, name: str) -> Path:
     raise InputError("DATA_NOT_FOUND", f"There is no {name} in {folder} (DICHROIC_DATA) or its sub-folders; give --data FILE.")
 
 
-def _fingerprint(recipe: Recipe, prepared: Prepared) -> str:
+def fingerprint_of(recipe: Recipe, prepared: Prepared) -> str:
+    """Of recipe, seed, data and torch: what decides a fit's numbers on one machine."""
     facts = {"recipe": recipe.model_dump(mode="json"), "data": prepared.sha256, "quantity": prepared.quantity, "torch": torch.__version__}
     return hashlib.sha256(canonical_json(facts).encode("utf-8")).hexdigest()

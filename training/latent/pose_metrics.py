@@ -83,6 +83,13 @@ def shift_r2(predicted_px: tuple[Array, Array], truth_px: tuple[Array, Array], a
     return float(1 - left / spread)
 
 
+def median_shift_error_px(predicted_px: tuple[Array, Array], truth_px: tuple[Array, Array], angle_rad: Array, scale: Array) -> float:
+    """Median distance, pixels, of the shifts of one class from the truth, after its constant centre in the object's frame; as in `shift_r2`."""
+    down, right = (np.asarray(p, dtype=np.float64) - np.asarray(t, dtype=np.float64) for p, t in zip(predicted_px, truth_px, strict=True))
+    own = centre_in_frame(down, right, angle_rad, scale)
+    return float(np.median(np.asarray(scale) * np.linalg.norm(own - np.median(own, axis=0), axis=1)))
+
+
 def scale_r2(predicted: Array, truth: Array) -> float:
     """R² of log scale of one class, after one constant factor (the canonical picture's own size)."""
     log_truth = np.log(np.asarray(truth, dtype=np.float64))

@@ -47,7 +47,7 @@ class Prepared:
 
     Attributes:
         train: (n, h, w, c) float32, in `preprocessing.unit`.
-        validation: (m, h, w, c) to choose the best restart by; empty when there is only one.
+        validation: (m, h, w, c) to choose restarts or models by; empty where the recipe wants none.
         held_out: measured on once, at the end; calibration and novelty threshold come from here.
         others: further sets, such as a whole scan that was never trained on.
         preprocessing: unit and normalisation.
@@ -59,6 +59,8 @@ class Prepared:
         notes: about the data, for the model card; may be empty.
         remark: what the card must say before the recipe's texts, when the data are not those they were written for; may be empty.
         labels: (n,) int64 class of each training image, −1 unlabelled; None: not a semi-supervised model.
+        validation_truth: of the validation images, where they were drawn.
+        validation_labels: (m,) int64, −1 unlabelled; measured with, never trained on.
     """
 
     train: Array
@@ -74,6 +76,8 @@ class Prepared:
     notes: str = ""
     remark: str = ""
     labels: Array | None = None
+    validation_truth: PoseTruth | None = None
+    validation_labels: Array | None = None
 
 
 def prepare_cards(recipe: Recipe, data: CardsData) -> Prepared:
@@ -99,10 +103,11 @@ def prepare_cards(recipe: Recipe, data: CardsData) -> Prepared:
         images["train"] = np.concatenate([images["train"], _with_channels(made.arrays["images"])])
         labels = np.concatenate([np.full(4 * data.train_per_suit, -1), made.arrays["labels"]])
         drawn["labelled"] = made
-    fitted = ("train", "validation") if recipe.training.restarts > 1 else ("train",)
+    chosen = recipe.training.wants_validation
+    fitted = ("train", "validation") if chosen else ("train",)
     return Prepared(
         train=images["train"],
-        validation=images["validation"] if recipe.training.restarts > 1 else images["validation"][:0],
+        validation=images["validation"] if chosen else images["validation"][:0],
         held_out=EvaluationSet("drawn cards, test stream", images["test"], _truth(drawn["test"]), drawn["test"].arrays["labels"]),
         others=(),
         preprocessing=_preprocessing(recipe, images["train"], "1"),
@@ -112,6 +117,8 @@ def prepare_cards(recipe: Recipe, data: CardsData) -> Prepared:
         licence="MIT (drawn by this project)",
         sha256=tuple(drawn[stream].sha256 for stream in (*fitted, *(("labelled",) if labels is not None else ()))),
         labels=labels,
+        validation_truth=_truth(drawn["validation"]) if chosen else None,
+        validation_labels=drawn["validation"].arrays["labels"] if chosen else None,
     )
 
 
@@ -161,7 +168,7 @@ def prepare_files(
     train, validation, held_out = (np.concatenate([getattr(split, part) for split in splits]) for part in ("train", "validation", "held_out"))
     _check_images(train, held_out)
     names = ", ".join(made.source for made in trained)
-    train_labels, held_labels = split_labels(trained, [_held_out_unit(made, data) for made in trained], data, recipe)
+    train_labels, chosen_labels, held_labels = split_labels(trained, [_held_out_unit(made, data) for made in trained], data, recipe)
     units_held = " and ".join(dict.fromkeys(_held_out_unit(made, data) for made in trained))
     return Prepared(
         train=train,
@@ -177,6 +184,7 @@ def prepare_files(
         notes="" if others_data else data.notes,
         remark=_OTHERS_DATA.format(names=names, own=", ".join((*data.files, *data.evaluate_only))) if others_data else "",
         labels=train_labels if recipe.model.class_source == "semi_supervised" else None,
+        validation_labels=chosen_labels,
     )
 
 
@@ -190,7 +198,7 @@ def normalised(images: Array, preprocessing: Preprocessing, *, clip: bool | None
 
 def _split(made: DataSet, data: FileData, recipe: Recipe) -> Split:
     images = _images(made, recipe)
-    wants_validation = recipe.training.restarts > 1
+    wants_validation = recipe.training.wants_validation
     unit = _held_out_unit(made, data)
     if unit == "blocks":
         return split_patches(images, data.window_px or 0, data.stride_px, data.held_out_fraction, recipe.seed, validation=wants_validation)

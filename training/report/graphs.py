@@ -12,6 +12,7 @@ from dichroic.bundle import LatentSection, Manifest, Preprocessing, Signature, r
 from dichroic.errors import BundleRefusedError
 from training.data.dataset import Array
 from training.errors import InputError
+from training.latent.history import HISTORY_NAME, read_history
 
 
 class LatentGraphs:
@@ -22,14 +23,17 @@ class LatentGraphs:
         manifest: of the bundle.
         latent: the manifest's latent section.
         preprocessing: the manifest's preprocessing section.
+        history: how the fit went; None where the bundle does not say.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = _version_folder(folder)
         try:
-            self.manifest: Manifest = read_bundle(self.folder).manifest
+            bundle = read_bundle(self.folder)
         except BundleRefusedError as error:
             raise InputError("BUNDLE_REFUSED", error.message) from error
+        self.manifest: Manifest = bundle.manifest
+        self.history = read_history(bundle.files[HISTORY_NAME]) if HISTORY_NAME in bundle.files else None
         if self.manifest.latent is None or self.manifest.preprocessing is None:
             raise InputError("UNSUPPORTED_BUNDLE", f"{self.folder} is a bundle of kind {self.manifest.kind}; figures are drawn of latent bundles.")
         self.latent: LatentSection = self.manifest.latent
@@ -44,12 +48,16 @@ class LatentGraphs:
         """`reconstruction` in the training data's unit and `error` (n,) of images (n, h, w[, c])."""
         return self._run(f"reconstruct.{images.dtype.name}", {"images": images})
 
-    def decode(self, content: Array, class_index: int = 0) -> Array:
-        """Images (n, h, w[, c]) of contents (n, d), of one class, in the canonical pose: angle 0, scale 1, no shift."""
+    def decode(self, content: Array, class_index: int = 0, pose: dict[str, Array] | None = None) -> Array:
+        """Images (n, h, w[, c]) of contents (n, d), of one class.
+
+        `pose`: (n,) each, by the names of decode's inputs; what it leaves out is canonical: angle 0, scale 1, no shift.
+        """
         rows = len(content)
         given = {"content": content.astype(np.float32)}
         given |= {name: np.zeros(rows, np.float32) for name in ("angle_rad", "shift_down_px", "shift_right_px")}
         given["scale"] = np.ones(rows, np.float32)
+        given |= {name: values.astype(np.float32) for name, values in (pose or {}).items()}
         given["class_weights"] = np.zeros((rows, len(self.latent.class_names)), np.float32)
         given["class_weights"][:, class_index : class_index + 1] = 1
         wanted = {spec.name for spec in self._signature("decode").inputs}

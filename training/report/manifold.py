@@ -22,7 +22,7 @@ def latent_values(steps: int = _STEPS) -> Array:
 def decoded_manifold(graphs: LatentGraphs) -> tuple[Array, Array, Array]:
     """Tiles (rows, columns, h, w[, c]) and the values of the first content latent (columns,) and the second (rows,), largest on top.
 
-    A model of one content latent gives one row, a model of none one tile. Further latents are 0, the prior's mean.
+    A model of one content latent gives one row, a model of none one tile. Further latents are 0, the prior's mean; of classes it is the first.
     """
     size = graphs.latent.content_size
     across = latent_values() if size >= 1 else np.zeros(1)
@@ -48,12 +48,14 @@ def draw_manifold(graphs: LatentGraphs, folder: Path) -> list[Path]:
         what = f"decoded over {('no content latent', 'its content latent', 'its two content latents')[min(size, 2)]}"
         if size > 2:
             what = f"decoded over the first two of {size} content latents, the others 0"
-        made = figure(7.4, 6.4 if len(down) > 1 else 2.6, f"{model_name(graphs)}: {what}{f', {names[index]}' if several else ''}")
+        if graphs.latent.class_names:
+            what += f"; class 0, {graphs.latent.class_names[0]}"
+        made = figure(7.4, 6.4 if len(down) > 1 else 1.9, f"{model_name(graphs)}: {what}{f', {names[index]}' if several else ''}")
         axes = made.add_subplot()
         shown = axes.imshow(picture, cmap=INTENSITY, interpolation="nearest")
         height, width = tiles.shape[2:4]
-        axes.set_xticks((width + 1) * np.arange(len(across)) + width / 2, [f"{value:.1f}" for value in across] if size >= 1 else [""])
-        axes.set_yticks((height + 1) * np.arange(len(down)) + height / 2, [f"{value:.1f}" for value in down] if size >= 2 else [""])
+        axes.set_xticks((width + 1) * np.arange(len(across)) + width / 2, [_tick(value) for value in across] if size >= 1 else [""])
+        axes.set_yticks((height + 1) * np.arange(len(down)) + height / 2, [_tick(value) for value in down] if size >= 2 else [""])
         axes.set_xlabel("content latent 1 (unit 1, at quantiles of its prior)" if size >= 1 else "")
         axes.set_ylabel("content latent 2 (unit 1)" if size >= 2 else "")
         axes.tick_params(length=0)
@@ -62,3 +64,7 @@ def draw_manifold(graphs: LatentGraphs, folder: Path) -> list[Path]:
         made.colorbar(shown, ax=axes, label=unit_label(graphs.preprocessing.unit, "pixel value"), shrink=0.8)
         paths.append(save(made, folder / (f"manifold-{index + 1}.png" if several else "manifold.png")))
     return paths
+
+
+def _tick(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")

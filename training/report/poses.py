@@ -39,11 +39,15 @@ def draw_poses(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Arra
             if rows.size:
                 _scatter(axes, subjects, encoded, name, label, suit, rows)
         low, high = axes.get_xlim()
-        axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
+        if np.ptp(subjects.truth[name]) > 0:
+            axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
+        else:
+            axes.set_title("the truth does not vary", fontsize=8)
+            axes.set_xticks([float(subjects.truth[name][0])])
         axes.set_xlim(low, high)
         axes.set_box_aspect(1)
         axes.set_xlabel(f"true {_LABELS[name]}")
-        axes.set_ylabel(f"reported {_LABELS[name]}")
+        axes.set_ylabel(f"reported {_LABELS[name]},\nits class's offset taken out")
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), fontsize=7, handletextpad=0.2)
     return [save(made, folder / "poses.png")]
 

@@ -34,7 +34,7 @@ def draw_reconstructions(graphs: LatentGraphs, subjects: Subjects, answers: dict
         grid[line, 0].set_ylabel(name)
     unit = graphs.preprocessing.unit
     made.colorbar(shown, ax=grid[:2].ravel().tolist(), label=unit_label(unit, "pixel value"), shrink=0.8)
-    made.colorbar(off, ax=grid[2].ravel().tolist(), label=unit_label(unit, "difference"), shrink=0.9)
+    made.colorbar(off, ax=grid[2].ravel().tolist(), extend="both", label=unit_label(unit, "difference"), shrink=0.9)
     return save(made, folder / "reconstructions.png")
 
 
@@ -53,5 +53,6 @@ def draw_errors(graphs: LatentGraphs, subjects: Subjects, error: Array, folder: 
     axes.set_xscale("log")
     axes.set_xlabel("error: mean squared difference, input range scaled to 1 (unit 1)")
     axes.set_ylabel("images")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.18))
     return save(made, folder / "errors.png")

@@ -60,6 +60,18 @@ def test_a_good_bundle_loads_warm(folder: Path) -> None:
     loaded.close()
 
 
+def test_a_listed_file_that_no_answer_depends_on_is_served_past_whatever_it_holds(folder: Path) -> None:
+    import json
+
+    before = json.loads((folder / "bundle.json").read_text())
+    data = b"not even JSON"
+    (folder / "history.json").write_bytes(data)
+    rewrite_manifest(folder, files=[*before["files"], {"path": "history.json", "sha256": sha256_of(data), "size_bytes": len(data)}])
+    loaded = LOADER.load(folder)
+    assert sorted(loaded.runtimes) == sorted(before["signatures"])
+    loaded.close()
+
+
 def test_a_changed_byte_is_refused_at_files(folder: Path) -> None:
     data = bytearray((folder / WEIGHTS_NAME).read_bytes())
     data[-1] ^= 1

@@ -13,6 +13,7 @@ from tests.training.latent.recipes import CARDS, FILES, MODEL, random_images, wr
 from training.__main__ import main
 from training.latent import pipeline
 from training.latent.checkpoint import Checkpoint, CheckpointStore
+from training.latent.history import read_history
 
 
 def fit(recipe: Path, out: Path, *more: str) -> int:
@@ -27,6 +28,9 @@ def test_fit_writes_a_bundle_prints_a_table_and_leaves_no_checkpoint(tmp_path: P
     bundle = read_bundle(tmp_path / "bundles" / "toy" / "1")
     assert bundle.manifest.metrics
     assert bundle.manifest.calibration.reconstruction_error is not None
+    history = read_history(bundle.files["history.json"])
+    assert history is not None
+    assert [epoch.epoch for epoch in history.epochs] == [1, 2]
     assert not list((tmp_path / "bundles" / ".checkpoints").rglob("*.safetensors"))
 
 

@@ -165,6 +165,30 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, labels: np.ndarr
     assert reason(write_recipe(tmp_path, model=SEMI), write_images(tmp_path / "a.npz", random_images(), **more)) == expected
 
 
+def test_a_validation_set_is_kept_on_demand_with_its_labels_and_shares_no_image(tmp_path: Path) -> None:
+    images = random_images(90)
+    labels = np.arange(90) % 3
+    images[:, 0, 0] = labels  # an image knows its label
+    path = write_images(tmp_path / "a.npz", images, labels=labels)
+    model = SEMI.replace("threads = 1", "threads = 1\nkeep_validation = true")
+    made = prepared(write_recipe(tmp_path, model=model), path)
+    assert made.validation_labels is not None
+    np.testing.assert_array_equal(made.validation[:, 0, 0, 0], made.validation_labels)
+    sets = [{image.tobytes() for image in part} for part in (made.train, made.validation, made.held_out.images)]
+    assert [len(each) for each in sets] == [54, 18, 18]
+    assert len(set.union(*sets)) == 90
+    assert len(prepared(write_recipe(tmp_path, model=SEMI), path).validation) == 0
+
+
+def test_validation_cards_have_their_truth_and_a_stream_of_their_own(tmp_path: Path) -> None:
+    model = MODEL.replace("threads = 1", "threads = 1\nkeep_validation = true")
+    made = prepared(write_recipe(tmp_path, CARDS + "validation_per_suit = 10\n", model))
+    assert made.validation_truth is not None
+    assert len(made.validation) == len(made.validation_truth.angle_rad) == 40
+    sets = [{image.tobytes() for image in part} for part in (made.train, made.validation, made.held_out.images)]
+    assert len(set.union(*sets)) == sum(map(len, sets))
+
+
 def test_labels_of_a_joint_model_are_measured_with_and_never_trained_on(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, model=SEMI.replace("semi_supervised", "joint"))
     made = prepared(recipe, write_images(tmp_path / "a.npz", random_images(), labels=labelled()))

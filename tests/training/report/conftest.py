@@ -109,10 +109,10 @@ def _spec(name, shape, dtype="float32"):
     return {"name": name, "dtype": dtype, "shape": ["n", *shape], "axes": axes, "unit": "1", "meaning": name}
 
 
-def make_bundle(folder, source, *, pose=True, threshold=0.004, unit="1"):
+def make_bundle(folder, source, *, pose=True, threshold=0.004, unit="1", priors=None, history=None):
     """Writes `folder/hand-made/1`; encode, reconstruct and decode are the sums above."""
     kinds = {"uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "float32": FLOAT}
-    files = {"decode.onnx": _decode_graph(), "README.md": b"# hand-made\n"}
+    files = {"decode.onnx": _decode_graph(), "README.md": b"# hand-made\n"} | ({} if history is None else {"history.json": history})
     rows = ROW if pose else ()
     encoded = [_spec(name, []) for name in rows] + [_spec(name, [2]) for name in ("content", "content_sd", "latent_mean", "latent_sd")]
     signatures = {}
@@ -146,6 +146,7 @@ def make_bundle(folder, source, *, pose=True, threshold=0.004, unit="1"):
             "likelihood": "gaussian",
             "novelty_threshold": threshold,
             "novelty_false_alarm_rate": None if threshold is None else 0.01,
+            **(priors or {}),
         },
     }
     manifest = Manifest.model_validate_json(json.dumps(facts))

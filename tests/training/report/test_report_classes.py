@@ -39,7 +39,7 @@ def test_bundle_of_classes_has_their_names_figures_and_classifier(bundle: Path) 
 
 def test_report_draws_the_class_gallery_and_the_confusion_matrix(bundle: Path, tmp_path: Path) -> None:
     assert main(["report", str(bundle), "--out", str(tmp_path)]) == 0
-    for name in ("classes.png", "confusion.png", "manifold.png", "poses.png"):
+    for name in ("classes.png", "confusion.png", "elbo.png", "manifold.png", "poses.png", "traversals.png"):
         assert (tmp_path / name).stat().st_size > 2000
 
 

@@ -10,6 +10,7 @@ from training.commands import report as command
 from training.data.dataset import save_npz
 from training.data.domains import draw_domains
 from training.errors import InputError
+from training.latent.history import EpochFigures, History, history_bytes
 
 SIDE = 16
 
@@ -26,7 +27,7 @@ def figures(folder):
 
 def test_a_bundle_of_drawn_cards_is_reported_on_fresh_cards(tmp_path, bundle, capsys):
     assert run(bundle(), "--out", tmp_path / "figures") == 0
-    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "poses.png", "reconstructions.png"]
+    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "poses.png", "reconstructions.png", "traversals.png"]
     assert str(tmp_path / "figures" / "poses.png") in capsys.readouterr().out
     for path in (tmp_path / "figures").iterdir():
         pixels = matplotlib.image.imread(path)
@@ -38,7 +39,7 @@ def test_a_scan_is_cut_and_mapped(tmp_path, bundle):
     scan = tmp_path / "domains.npz"
     save_npz(scan, draw_domains(64))
     assert run(bundle("scan.h5", unit="m"), "--data", scan, "--out", tmp_path / "figures") == 0
-    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "maps.png", "poses.png", "reconstructions.png"]
+    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "maps.png", "poses.png", "reconstructions.png", "traversals.png"]
 
 
 def test_a_bundle_of_a_drawn_scan_is_reported_on_a_fresh_scan(tmp_path, bundle):
@@ -51,18 +52,18 @@ def test_a_bundle_of_a_drawn_scan_is_reported_on_a_fresh_scan(tmp_path, bundle):
 def test_images_of_the_models_size_are_taken_as_they_are(tmp_path, bundle, dtype):
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 200, (20, SIDE, SIDE)).astype(dtype))
     assert run(bundle("mine"), "--data", tmp_path / "images.npy", "--out", tmp_path / "figures") == 0
-    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "poses.png", "reconstructions.png"]
+    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "poses.png", "reconstructions.png", "traversals.png"]
 
 
-def test_without_images_only_the_manifold_is_drawn_and_the_rest_explained(tmp_path, bundle, capsys):
+def test_without_images_only_what_the_decoder_draws_is_drawn_and_the_rest_explained(tmp_path, bundle, capsys):
     assert run(bundle("scan.h5"), "--out", tmp_path / "figures") == 0
-    assert figures(tmp_path / "figures") == ["manifold.png"]
+    assert figures(tmp_path / "figures") == ["manifold.png", "traversals.png"]
     assert "--data FILE" in capsys.readouterr().out
 
 
 def test_a_model_without_pose_and_threshold_is_reported_without_them(tmp_path, bundle):
     assert run(bundle(pose=False, threshold=None), "--out", tmp_path / "figures") == 0
-    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "reconstructions.png"]
+    assert figures(tmp_path / "figures") == ["errors.png", "manifold.png", "reconstructions.png", "traversals.png"]
 
 
 def test_the_newest_version_is_taken_and_the_folder_named_after_it(tmp_path, bundle, monkeypatch):
@@ -70,7 +71,17 @@ def test_the_newest_version_is_taken_and_the_folder_named_after_it(tmp_path, bun
     second = bundle("scan.h5")
     monkeypatch.chdir(tmp_path)
     assert run(second.parent) == 0
-    assert figures(tmp_path / "report-hand-made-2") == ["manifold.png"]
+    assert figures(tmp_path / "report-hand-made-2") == ["manifold.png", "traversals.png"]
+
+
+def test_a_fits_history_is_drawn_and_its_absence_is_told(tmp_path, bundle, capsys):
+    told = History(0, 1, (EpochFigures(1, 0.5), EpochFigures(2, 100.0, 90.0, 3.0, 1.0, 0.0), EpochFigures(3, 95.0, 86.0, 3.0, 1.0, 0.0)))
+    assert run(bundle("scan.h5", history=history_bytes(told)), "--out", tmp_path / "with") == 0
+    assert "elbo.png" in figures(tmp_path / "with")
+    assert "holds no history" not in capsys.readouterr().out
+    assert run(bundle("scan.h5"), "--out", tmp_path / "without") == 0
+    assert "elbo.png" not in figures(tmp_path / "without")
+    assert "holds no history" in capsys.readouterr().out
 
 
 def test_the_bundle_itself_is_never_written_to(bundle):
