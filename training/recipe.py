@@ -9,24 +9,16 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
 from training.data.suits import SUITS
 from training.errors import InputError
+from training.recipe_sections import Capacity, Condition, DataKind, NonNegative, PatchSpectrumData, Positive, Regression, Section, Target, Text
 
 Invariance = Literal["rotation", "translation", "scale"]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Width = Annotated[int, Field(ge=1, le=4096)]
-Positive = Annotated[float, Field(gt=0)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Section(BaseModel):
-    """Frozen, closed, and strict: "7", true or NaN where a number belongs is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Normalisation(Section):
@@ -48,9 +40,10 @@ class Normalisation(Section):
 
 
 class FileData(Section):
-    """Images from files: whole, or cut into patches when `window_px` is given.
+    """Images or spectra from files: whole, or images cut into patches when `window_px` is given.
 
-    `files` are names looked up in the folder DICHROIC_DATA (and its sub-folders one level down) when the command line gives no --data.
+    `conditions` and `targets` name the columns of the files' arrays of those names. `output_unit` is that of the side that the model gives, where
+    it is not the kind that goes in: a file tells one unit alone. `files` are names looked up in the folder DICHROIC_DATA (and its sub-folders one level down) when the command line gives no --data.
     Files named in `evaluate_only` are never trained on, wherever they come from.
     """
 
@@ -61,9 +54,21 @@ class FileData(Section):
     window_px: Annotated[int, Field(ge=8, le=1024)] | None = None
     stride_px: Annotated[int, Field(ge=1, le=1024)] = 4
     held_out_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    conditions: tuple[Condition, ...] = ()
+    targets: tuple[Target, ...] = ()
+    output_unit: Text = "unknown"
     licence: Text
     citation: str = ""
     notes: str = ""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for columns in (self.conditions, self.targets):
+            if len({column.name for column in columns}) != len(columns):
+                raise ValueError("a condition, or a target, is named twice")
+        if self.window_px and self.targets:
+            raise ValueError("targets are of whole images, not of patches: leave out window_px")
+        return self
 
 
 class CardsData(Section):
@@ -79,6 +84,8 @@ class CardsData(Section):
     scale: tuple[float, float] = (1.0, 1.0)
     side_px: Annotated[int, Field(ge=16, le=256)] = 48
     seed: Annotated[int, Field(ge=0)] = 0
+    # The model is conditional on the suit, which encoder and decoder are told.
+    condition_on_suit: bool = False
     # Labelled cards, from a stream of their own, for semi-supervised models; 0: none.
     labelled_per_suit: Annotated[int, Field(ge=0)] = 0
     labelled_angle_deg: Annotated[float, Field(ge=0, le=180)] = 12.0
@@ -90,6 +97,8 @@ class CardsData(Section):
 class Model(Section):
     """The network; the fields are explained in training/latent/specification.py."""
 
+    input_kind: DataKind = "images"
+    output_kind: DataKind = "images"
     invariances: tuple[Invariance, ...] = ()
     content_size: Annotated[int, Field(ge=0, le=256)] = 2
     rotation_prior_sd_rad: Positive = 1.0
@@ -115,6 +124,17 @@ class Model(Section):
             raise ValueError("an invariance is listed twice")
         if self.angle_symmetry and "rotation" not in self.invariances:
             raise ValueError("angle_symmetry is of the angle, which only a model with the invariance 'rotation' has")
+        return self
+
+    @model_validator(mode="after")
+    def _kinds_allow_it(self) -> Self:
+        if self.output_kind == "spectra" and "rotation" in self.invariances:
+            raise ValueError(
+                "the invariance 'rotation' is impossible for the dimension of the data: a spectrum, which this model gives, does not turn; "
+                "'translation' (one shift along its axis) and 'scale' are possible"
+            )
+        if self.angle_bins and self.input_kind == "spectra":
+            raise ValueError("angle_bins turn the images that go in by quarters, and spectra do not turn: leave them out")
         return self
 
     @model_validator(mode="after")
@@ -226,7 +246,10 @@ class Classes(Section):
 
 
 class Training(Section):
-    """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start."""
+    """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start.
+
+    `content_capacity` stands in place of β on the content's KL, `class_capacity` in place of β on that of classes and angle bins.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 50
     batch_size: Annotated[int, Field(ge=1)] = 100
@@ -242,6 +265,17 @@ class Training(Section):
     orientation: Orientation = Orientation()
     alignment: Alignment = Alignment()
     classes: Classes = Classes()
+    regression: Regression = Regression()
+    content_capacity: Capacity | None = None
+    class_capacity: Capacity | None = None
+
+    @model_validator(mode="after")
+    def _capacity_or_beta(self) -> Self:
+        if self.content_capacity is not None and self.content_beta_start is not None:
+            raise ValueError("content_capacity and content_beta_start both weigh the content's KL: give one of them")
+        if self.class_capacity is not None and self.classes.beta_start != Classes().beta_start:
+            raise ValueError("class_capacity and classes.beta_start both weigh the discrete KL: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _one_teacher(self) -> Self:
@@ -266,8 +300,10 @@ class Recipe(Section):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     kind: Literal["latent"]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: Annotated[FileData | CardsData, Field(discriminator="source")]
+    data: Annotated[FileData | CardsData | PatchSpectrumData, Field(discriminator="source")]
     normalisation: Normalisation = Normalisation()
+    # Of what the model gives, where that is not the kind that goes in.
+    output_normalisation: Normalisation = Normalisation()
     model: Model = Model()
     training: Training = Training()
     card: Card
@@ -278,6 +314,44 @@ class Recipe(Section):
             raise ValueError("[training.orientation] teaches a direction, which is the same after half a turn: set model.angle_symmetry = 2")
         if self.training.orientation.weight and not (isinstance(self.data, FileData) and self.data.window_px):
             raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px")
+        return self
+
+    @property
+    def translates(self) -> bool:
+        """Whether what the model gives is not the kind that goes in (VED)."""
+        return self.model.input_kind != self.model.output_kind
+
+    @model_validator(mode="after")
+    def _kinds_are_in_the_data(self) -> Self:
+        model, training, data = self.model, self.training, self.data
+        of_images = model.input_kind == model.output_kind == "images"
+        taught = training.equivariance.epochs or training.equivariance.weight or training.orientation.weight or training.alignment.is_on
+        if not of_images and taught:
+            raise ValueError(
+                "[training.equivariance], [training.orientation] and [training.alignment] turn and move images: they are for models from images to images"
+            )
+        if not of_images and isinstance(data, CardsData):
+            raise ValueError("the cards are images: leave out model.input_kind and model.output_kind")
+        if not of_images and isinstance(data, FileData) and data.window_px:
+            raise ValueError("patches are cut from images alone: leave out window_px with spectra")
+        if not self.translates and self.output_normalisation != Normalisation():
+            raise ValueError("[output_normalisation] is for models whose output_kind is not their input_kind; [normalisation] is for both sides otherwise")
+        return self
+
+    @model_validator(mode="after")
+    def _supervision_agrees(self) -> Self:
+        model, training, data = self.model, self.training, self.data
+        targets = isinstance(data, FileData) and data.targets
+        if targets and model.class_source:
+            raise ValueError("a model learns classes or targets, not both: leave out class_source or [[data.targets]]")
+        if not targets and training.regression != Regression():
+            raise ValueError("[training.regression] is for models with [[data.targets]]")
+        if targets and (training.equivariance.epochs or training.equivariance.weight or training.orientation.weight):
+            raise ValueError("[training.equivariance] and [training.orientation] teach a posterior that sees images alone; one with targets sees those too")
+        if isinstance(data, CardsData) and data.condition_on_suit and model.class_source:
+            raise ValueError("condition_on_suit tells the suit that classes would have to find: give one of them")
+        if training.class_capacity is not None and not (model.class_source or model.angle_bins):
+            raise ValueError("class_capacity is for models with class_source or angle_bins")
         return self
 
     @model_validator(mode="after")
@@ -299,6 +373,9 @@ class Recipe(Section):
                 raise ValueError("labelled_per_suit is for semi-supervised models, and they need it")
             if model.class_source == "semi_supervised" and model.classes != len(SUITS):
                 raise ValueError(f"the cards have {len(SUITS)} suits: a semi-supervised model of them has classes = {len(SUITS)}")
+        elif isinstance(data, PatchSpectrumData):
+            if model.class_source == "semi_supervised":
+                raise ValueError("the drawn patches with spectra have no classes to be taught")
         elif model.class_source and data.window_px:
             raise ValueError("classes are of whole images, not of patches: leave out window_px")
         return self
@@ -341,7 +418,8 @@ def _explained(path: Path, error: ValidationError) -> InputError:
 
 def _place(location: tuple[int | str, ...]) -> str:
     # A discriminated union puts its tag into the location, which the file does not have.
-    parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in ("files", "cards"))]
+    tags = ("files", "cards", "patch_spectra")
+    parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in tags)]
     return ".".join(parts) or "the top level"
 
 

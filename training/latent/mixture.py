@@ -16,7 +16,7 @@ from torch.nn import functional
 from training.latent.encoders import Posterior
 from training.latent.likelihoods import log_probability
 from training.latent.model import InvariantVAE
-from training.latent.objective import kl_to_standard_normal
+from training.latent.objective import CapacityNow, kl_to_standard_normal, weighed
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class MixtureBound:
     discrete: Tensor
     posterior: Posterior
 
-    def loss(self, pose_beta: float, content_beta: float, discrete_beta: float) -> Tensor:
-        """Mean over images, scalar."""
-        return (self.reconstruction + pose_beta * self.pose + content_beta * self.content + discrete_beta * self.discrete).mean()
+    def loss(self, pose_beta: float, content_beta: float | CapacityNow, discrete_beta: float | CapacityNow) -> Tensor:
+        """Mean over images, scalar; content's and discrete terms may be a capacity's."""
+        return weighed(self.reconstruction, ((self.pose, pose_beta), (self.content, content_beta), (self.discrete, discrete_beta)))
 
     def total(self) -> Tensor:
         """−ELBO (n,) with every β = 1."""
@@ -68,6 +68,8 @@ def mixture_bound(
     chosen: Tensor | None = None,
     pairs: Pairs | None = None,
     generator: torch.Generator | None = None,
+    context: Tensor | None = None,
+    outputs: Tensor | None = None,
 ) -> MixtureBound:
     """One-sample estimate of −ELBO over the continuous latents; the discrete ones are summed over.
 
@@ -79,11 +81,13 @@ def mixture_bound(
         chosen: (n, M) int64, pixels drawn uniformly for each image, as in `objective.bound`; None: all.
         pairs: which pairs are decoded; None: all K·B. The pairs left out are estimated by those at random, so the bound stays unbiased.
         generator: draws the random pairs.
+        context: as in `objective.bound`; classes and bins do not depend on it.
+        outputs: as in `objective.bound`.
     """
-    found = model.posterior(images)
+    found = model.posterior(images, context)
     weights, discrete = _weights(found, labels)
     index, factor = _choose(weights.detach(), pairs, generator)
-    reconstruction, divergence = _decode(model, images, found, noise, index, chosen)
+    reconstruction, divergence = _decode(model, images if outputs is None else outputs, found, noise, index, chosen, context)
     pose_size = len(model.specification.pose_names)
     share = torch.gather(weights, 1, index) * factor
     parts = (reconstruction, divergence[..., :pose_size].sum(dim=2), divergence[..., pose_size:].sum(dim=2))
@@ -149,7 +153,7 @@ def _estimate(share: Tensor, part: Tensor, factor: Tensor) -> Tensor:
 
 
 def _decode(  # noqa: PLR0917 - the one caller is above
-    model: InvariantVAE, images: Tensor, found: Posterior, noise: Tensor, index: Tensor, chosen: Tensor | None
+    model: InvariantVAE, images: Tensor, found: Posterior, noise: Tensor, index: Tensor, chosen: Tensor | None, context: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Of each chosen pair: −log p(x|z, c, b) (n, S) and the KL of each latent (n, S, L)."""
     specification = model.specification
@@ -160,7 +164,8 @@ def _decode(  # noqa: PLR0917 - the one caller is above
     mean, sd = (torch.gather(part.flatten(1, 2), 1, at) for part in (found.mean, found.sd))
     latents = model.placed(mean + sd * noise[:, None, :], bins)  # z = μ + σ ε
     weights = functional.one_hot(classes.flatten(), specification.class_count).to(latents.dtype) if specification.class_source else None
-    sampling = model.split(latents.flatten(0, 1), weights)
+    told = None if context is None else context[:, None].expand(-1, wanted, -1).flatten(0, 1)
+    sampling = model.split(latents.flatten(0, 1), weights, told)
     values = images.flatten(1, 2)
     if chosen is None:
         output, factor = model.draw(sampling), 1.0

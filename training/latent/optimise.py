@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from tqdm import tqdm
 from training.errors import InputError
 from training.latent.alignment import Aligned
 from training.latent.checkpoint import Array, Checkpoint, CheckpointStore
+from training.latent.companions import Companions, CompanionTensors
 from training.latent.coordinates import pixel_grid
 from training.latent.encoders import Posterior
 from training.latent.evaluate import held_out_bound
-from training.latent.mixture import Pairs, choice_entropy, mixture_bound, usage_pull
+from training.latent.mixture import MixtureBound, Pairs, choice_entropy, mixture_bound, usage_pull
 from training.latent.model import InvariantVAE
-from training.latent.objective import bound
+from training.latent.objective import Bound, bound
+from training.latent.regression import tell
 from training.latent.schedule import Weights, weights_at
 from training.latent.specification import ModelSpecification
 from training.latent.teachers import AlignmentTeacher, EquivarianceTeacher, OrientationTeacher, Teacher, View
@@ -44,7 +46,8 @@ class Fit:
     """One fit with its restarts. `images` and `validation`: (n, h, w, c) float32, normalised (and clipped for the Bernoulli kinds).
 
     `labels` (n,) int64, −1 for unlabelled images: of semi-supervised models. `aligned`: what alignment found of `images`, to be taught. With an
-    orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step.
+    orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step. `beside`: the conditions,
+    standardised targets (NaN: not known) and normalised outputs of `images`, `validation_beside` those of `validation`.
     """
 
     def __init__(
@@ -59,17 +62,24 @@ class Fit:
         device: torch.device,
         labels: Array | None = None,
         aligned: Aligned | None = None,
+        beside: Companions | None = None,
+        validation_beside: Companions | None = None,
     ) -> None:
         self.specification = specification
         self.training = training
         self.images = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-        self.validation = validation
+        self.validation, self.validation_beside = validation, validation_beside or Companions()
+        self.beside = (beside or Companions()).tensors(device)
         self.seed = seed
         self.store = store
         self.device = device
         self.labels = None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(device)
-        # Where every image has a label, each is also learned from without it.
-        self.rows = np.flatnonzero(labels < 0) if labels is not None and (labels < 0).any() else np.arange(len(images))
+        known = None if labels is None else labels >= 0
+        if specification.targets and beside is not None and beside.targets is not None:
+            known = np.isfinite(beside.targets).any(axis=1)
+        # Where every image has a label, or a target, each is also learned from without it.
+        self.rows = np.flatnonzero(~known) if known is not None and not known.all() else np.arange(len(images))
+        self.labelled_rows = None if known is None else torch.from_numpy(np.flatnonzero(known)).to(device)
         self.steps = math.ceil(len(self.rows) / training.batch_size)
         self.teacher = self._teacher(images, aligned)
         self.taught_epochs = self.teacher.epochs if self.teacher is not None else 0
@@ -111,7 +121,9 @@ class Fit:
 
     def _end_restart(self) -> None:
         # With one restart there is nothing to choose, and no images were set aside for it.
-        value = float(held_out_bound(self.model, self.validation, seed=self.seed).total.mean()) if len(self.validation) else 0.0
+        value = 0.0
+        if len(self.validation):
+            value = float(held_out_bound(self.model, self.validation, seed=self.seed, beside=self.validation_beside).total.mean())
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.model.state_dict().items()}
         # The last step's weights have drawn no loss yet; and a NaN would win over whatever comes after it.
         if not math.isfinite(value) or not all(np.isfinite(array).all() for array in arrays.values()):
@@ -135,8 +147,9 @@ class Fit:
 
     def _labelled_batches(self) -> Iterator[Tensor]:
         """For ever, every labelled image in turn, in a new order each time round: none goes unused, however many there are."""
-        assert self.labels is not None  # noqa: S101 (semi-supervised)
-        rows, size = torch.nonzero(self.labels >= 0)[:, 0], self.training.classes.labelled_batch_size
+        assert self.labelled_rows is not None  # noqa: S101 (semi-supervised)
+        rows = self.labelled_rows
+        size = (self.training.regression if self.specification.targets else self.training.classes).labelled_batch_size
         generator, left = torch.Generator().manual_seed(self._stream("labelled")), rows[:0]
         while True:
             while len(left) < size:
@@ -149,10 +162,12 @@ class Fit:
         teaching = self.epoch < self.taught_epochs
         # Anew in each epoch, so that a resumed fit goes on alike.
         self._usage = torch.full((self.specification.class_count,), 1 / self.specification.class_count, device=self.device)
-        self._labelled = self._labelled_batches() if self.labels is not None else None
+        self._labelled = self._labelled_batches() if self.labelled_rows is not None else None
         total = torch.zeros((), device=self.device)
         for index, rows in enumerate(self._batches()):
             view = self.teacher.view(self.images, rows, generator) if self.teacher is not None else View(self.images[rows], rows)
+            if self.specification.conditions:
+                view = replace(view, context=self._context(self.beside.at(rows)))
             loss = (self._teach if teaching else self._improve)(view, index / self.steps, generator)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -186,13 +201,15 @@ class Fit:
         weights = weights_at(self.training, fraction)
         self._set_learning_rate(weights.learning_rate)
         told: Tensor | Posterior
+        if self.specification.targets:
+            return self._regression_loss(view, weights, fraction, generator)
         if self.specification.is_mixture:
-            loss, told = self._mixture_loss(view.images, weights, generator)
+            loss, told = self._mixture_loss(view, weights, generator)
             if told is None:
                 return loss
         else:
-            noise, chosen = self._drawn(len(view.images), generator)
-            parts = bound(self.model, view.images, noise, chosen)
+            parts = self._bound(view.images, view.rows, view.context, generator)
+            assert isinstance(parts, Bound)  # noqa: S101 (no mixture)
             loss, told = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names)), parts.mean
         reminder = self.teacher.reminder(self.model, view, told, fraction, generator) if self.teacher is not None else None
         return loss if reminder is None else loss + reminder
@@ -205,22 +222,57 @@ class Fit:
             return noise, None
         return noise, torch.randint(pixels, (count, wanted), generator=generator, device=self.device)
 
-    def _mixture_loss(self, images: Tensor, weights: Weights, generator: torch.Generator) -> tuple[Tensor, Posterior | None]:
-        """The loss of labelled and unlabelled images, and the posterior of the latter; None while only labelled ones are learned from."""
+    def _context(self, beside: CompanionTensors, targets: Tensor | None = None) -> Tensor | None:
+        return self.model.context(beside.conditions, targets)
+
+    def _bound(
+        self, images: Tensor, rows: Tensor, context: Tensor | None, generator: torch.Generator, labels: Tensor | None = None
+    ) -> Bound | MixtureBound:
+        """The bound of these images, which are seen with this context and stand in these rows of the data."""
+        noise, chosen = self._drawn(len(images), generator)
+        outputs = self.beside.at(rows).outputs
+        if not self.specification.is_mixture:
+            return bound(self.model, images, noise, chosen, context=context, outputs=outputs)
         recipe = self.training.classes
         pairs = Pairs(recipe.pairs_per_step, recipe.random_pairs) if recipe.pairs_per_step else None
-        loss = images.new_zeros(())
+        return mixture_bound(
+            self.model, images, noise, labels=labels, chosen=chosen, pairs=pairs, generator=generator, context=context, outputs=outputs
+        )
+
+    def _regression_loss(self, view: View, weights: Weights, fraction: float, generator: torch.Generator) -> Tensor:
+        """The loss of images with targets, and of the batch without."""
+        assert self._labelled is not None  # noqa: S101 (a model with targets)
+        assert self.beside.targets is not None  # noqa: S101 (a model with targets)
+        rows = next(self._labelled)
+        loss = self._target_loss(self.images[rows], rows, self.beside.targets[rows], weights, generator)
+        if fraction < self.training.regression.labelled_first:
+            return loss
+        return loss + self._target_loss(view.images, view.rows, torch.full_like(self.beside.targets[view.rows], math.nan), weights, generator)
+
+    def _target_loss(self, images: Tensor, rows: Tensor, known: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:
+        told = tell(self.model, images, known, torch.randn(known.shape, generator=generator, device=self.device))
+        parts = self._bound(images, rows, self._context(self.beside.at(rows), told.values), generator)
+        if isinstance(parts, MixtureBound):
+            loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
+        else:
+            loss = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names))
+        return loss + told.divergence.mean() + self.training.regression.label_weight * told.surprise.mean()
+
+    def _mixture_loss(self, view: View, weights: Weights, generator: torch.Generator) -> tuple[Tensor, Posterior | None]:
+        """The loss of labelled and unlabelled images, and the posterior of the latter; None while only labelled ones are learned from."""
+        recipe = self.training.classes
+        loss = view.images.new_zeros(())
         if self._labelled is not None:
             rows = next(self._labelled)
             labels = self.labels[rows]  # type: ignore[index]
-            noise, chosen = self._drawn(len(rows), generator)
-            parts = mixture_bound(self.model, self.images[rows], noise, labels=labels, chosen=chosen, pairs=pairs, generator=generator)
+            parts = self._bound(self.images[rows], rows, self._context(self.beside.at(rows)), generator, labels)
+            assert isinstance(parts, MixtureBound)  # noqa: S101 (a mixture)
             loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
             loss = loss + recipe.label_weight * functional.nll_loss(parts.class_log_q, labels)
             if (self.epoch - self.taught_epochs) / self.training.epochs < recipe.labelled_first:
                 return loss, None
-        noise, chosen = self._drawn(len(images), generator)
-        parts = mixture_bound(self.model, images, noise, chosen=chosen, pairs=pairs, generator=generator)
+        parts = self._bound(view.images, view.rows, view.context, generator)
+        assert isinstance(parts, MixtureBound)  # noqa: S101 (a mixture)
         loss = loss + parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
         if recipe.usage_weight:
             self._usage = (1 - _USAGE_RATE) * self._usage + _USAGE_RATE * torch.exp(parts.class_log_q.detach()).mean(dim=0)
