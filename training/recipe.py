@@ -42,9 +42,9 @@ class Normalisation(Section):
 class FileData(Section):
     """Images or spectra from files: whole, or images cut into patches when `window_px` is given.
 
-    `conditions` and `targets` name the columns of the files' arrays of those names. `output_unit` is that of the side that the model gives, where
-    it is not the kind that goes in: a file tells one unit alone. `files` are names looked up in the folder DICHROIC_DATA (and its sub-folders one level down) when the command line gives no --data.
-    Files named in `evaluate_only` are never trained on, wherever they come from.
+    `conditions` and `targets` name the columns of the files' arrays of those names. `output_unit` is that of what the model gives, where that is
+    not the kind that goes in: a file tells one unit alone. `files` are names looked up in the folder DICHROIC_DATA (and its sub-folders one level
+    down) when the command line gives no --data. Files named in `evaluate_only` are never trained on, wherever they come from.
     """
 
     source: Literal["files"]
@@ -328,14 +328,16 @@ class Recipe(Section):
         taught = training.equivariance.epochs or training.equivariance.weight or training.orientation.weight or training.alignment.is_on
         if not of_images and taught:
             raise ValueError(
-                "[training.equivariance], [training.orientation] and [training.alignment] turn and move images: they are for models from images to images"
+                "[training.equivariance], [training.orientation] and [training.alignment] move images: they are for models from images to images"
             )
         if not of_images and isinstance(data, CardsData):
             raise ValueError("the cards are images: leave out model.input_kind and model.output_kind")
         if not of_images and isinstance(data, FileData) and data.window_px:
             raise ValueError("patches are cut from images alone: leave out window_px with spectra")
         if not self.translates and self.output_normalisation != Normalisation():
-            raise ValueError("[output_normalisation] is for models whose output_kind is not their input_kind; [normalisation] is for both sides otherwise")
+            raise ValueError(
+                "[output_normalisation] is for models whose output_kind is not their input_kind; [normalisation] is for both sides otherwise"
+            )
         return self
 
     @model_validator(mode="after")
@@ -347,7 +349,11 @@ class Recipe(Section):
         if not targets and training.regression != Regression():
             raise ValueError("[training.regression] is for models with [[data.targets]]")
         if targets and (training.equivariance.epochs or training.equivariance.weight or training.orientation.weight):
-            raise ValueError("[training.equivariance] and [training.orientation] teach a posterior that sees images alone; one with targets sees those too")
+            raise ValueError(
+                "[training.equivariance] and [training.orientation] teach a posterior that sees images alone; one with targets sees those too"
+            )
+        if isinstance(data, PatchSpectrumData) and model.class_source == "semi_supervised":
+            raise ValueError("the drawn patches with spectra have no classes to be taught")
         if isinstance(data, CardsData) and data.condition_on_suit and model.class_source:
             raise ValueError("condition_on_suit tells the suit that classes would have to find: give one of them")
         if training.class_capacity is not None and not (model.class_source or model.angle_bins):
@@ -373,10 +379,7 @@ class Recipe(Section):
                 raise ValueError("labelled_per_suit is for semi-supervised models, and they need it")
             if model.class_source == "semi_supervised" and model.classes != len(SUITS):
                 raise ValueError(f"the cards have {len(SUITS)} suits: a semi-supervised model of them has classes = {len(SUITS)}")
-        elif isinstance(data, PatchSpectrumData):
-            if model.class_source == "semi_supervised":
-                raise ValueError("the drawn patches with spectra have no classes to be taught")
-        elif model.class_source and data.window_px:
+        elif isinstance(data, FileData) and model.class_source and data.window_px:
             raise ValueError("classes are of whole images, not of patches: leave out window_px")
         return self
 

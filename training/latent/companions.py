@@ -39,6 +39,9 @@ class Companions:
         return CompanionTensors(*made)
 
 
+NO_COMPANIONS = Companions()
+
+
 @dataclass(frozen=True)
 class CompanionTensors:
     """Companions on a device."""

@@ -126,7 +126,8 @@ def encode_images(model: InvariantVAE, images: Array, conditions: Array | None =
         if "scale" in present:
             found.setdefault("scale", []).append(pose.scale.cpu().numpy())
         if "translation" in present:
-            found.setdefault("shift_down_px", []).append(pose.shift_down_px.cpu().numpy())
+            if model.specification.output_kind == "images":
+                found.setdefault("shift_down_px", []).append(pose.shift_down_px.cpu().numpy())
             found.setdefault("shift_right_px", []).append(pose.shift_right_px.cpu().numpy())
         found.setdefault("content", []).append(sampling.content.cpu().numpy())
         if reading.class_probabilities is not None:

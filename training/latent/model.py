@@ -23,10 +23,10 @@ _NOISE_START = 0.1
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the decoder's coordinates move: φ (n,) radians, dx (n, 2) grid units, s (n,) > 0; the content (n, d); class weights (n, K) or None;
-    the context (n, ·), conditions and targets as the networks see them, or None.
+    """How the decoder's coordinates move: φ (n,) radians, dx (n, 2) grid units, s (n,) > 0; the content (n, d); class weights (n, K) or None.
 
-    What the model does not vary stands there once, as the identity, with a first axis of 1.
+    `context` (n, ·): conditions and targets as the networks see them, or None. What the model does not vary stands there once, as the identity,
+    with a first axis of 1.
     """
 
     angle: Tensor

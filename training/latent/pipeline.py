@@ -21,9 +21,14 @@ from training.errors import InputError
 from training.export.latent_bundle import Facts, Written, write_latent_bundle
 from training.latent.alignment import Aligned, Search, align
 from training.latent.checkpoint import Array, CheckpointStore
+from training.latent.columns import condition_columns, target_columns
+from training.latent.companions import Companions, standardised
 from training.latent.figures import measure
+from training.latent.normalisation import normalised
 from training.latent.optimise import Fit
-from training.latent.prepare import Prepared, normalised, prepare_cards, prepare_files
+from training.latent.prepare import prepare_files
+from training.latent.prepare_drawn import prepare_cards, prepare_patch_spectra
+from training.latent.prepared import Prepared
 from training.latent.specification import INVARIANCES, ModelSpecification
 from training.recipe import CardsData, FileData, Recipe
 
@@ -93,7 +98,19 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
     specification = specify(recipe, prepared)
     labels = prepared.labels
     aligned = align_images(recipe, specification, images, labels, device)
-    fit = Fit(specification, recipe.training, images, validation, seed=recipe.seed, store=store, device=device, labels=labels, aligned=aligned)
+    fit = Fit(
+        specification,
+        recipe.training,
+        images,
+        validation,
+        seed=recipe.seed,
+        store=store,
+        device=device,
+        labels=labels,
+        aligned=aligned,
+        beside=_for_fit(specification, prepared, prepared.beside),
+        validation_beside=_for_fit(specification, prepared, prepared.validation_beside),
+    )
     fitted = fit.run(resume=request.resume)
     trained = time.monotonic()
     metrics, calibration, novelty = measure(fitted.model, prepared, recipe.seed)
@@ -101,6 +118,7 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
         name=recipe.name,
         card=recipe.card,
         preprocessing=prepared.preprocessing,
+        output_preprocessing=prepared.output_preprocessing,
         training_data=TrainingData(source=prepared.source, licence=prepared.licence, sha256=prepared.sha256),
         notes=prepared.notes,
         remark=prepared.remark,
@@ -108,8 +126,8 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
         pixel_size_nm=prepared.pixel_size_nm,
         metrics=metrics,
         calibration=calibration,
-        novelty_threshold=novelty.threshold,
-        novelty_false_alarm_rate=novelty.false_alarm_rate,
+        novelty_threshold=None if novelty is None else novelty.threshold,
+        novelty_false_alarm_rate=None if novelty is None else novelty.false_alarm_rate,
         timings_s={"data": data_s, "fit": trained - began, "measure": time.monotonic() - trained},
     )
     try:
@@ -130,7 +148,7 @@ def prepare(request: Request) -> Prepared:
     if not isinstance(data, FileData):
         if request.data or request.channel or request.licence:
             raise InputError("DATA_NOT_USED", f"Recipe {recipe.name!r} draws its own data; leave out --data, --channel and --licence.")
-        return prepare_cards(recipe, data)
+        return prepare_cards(recipe, data) if isinstance(data, CardsData) else prepare_patch_spectra(recipe, data)
     paths = request.data or _named_files(data)
     channel = request.channel or data.channel
     sets = [(path.name in data.evaluate_only, read_data(path, channel)) for path in paths]
@@ -153,14 +171,14 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
     """The model's specification: the recipe's networks for the data's images.
 
     Raises:
-        InputError: BINS_NEED_SQUARES.
+        InputError: BINS_NEED_SQUARES, and those of condition_columns and target_columns.
     """
     _, height, width, channels = prepared.held_out.images.shape  # training patches may be cut wider, to be turned
     if recipe.model.angle_bins and height != width:
         raise InputError(
             "BINS_NEED_SQUARES", f"angle_bins turn images by quarters, which only square ones stand; these have {height} × {width} px: crop them."
         )
-    model = recipe.model
+    model, outputs = recipe.model, prepared.beside.outputs
     return ModelSpecification(
         height_px=height,
         width_px=width,
@@ -180,7 +198,19 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
         angle_bins=model.angle_bins,
         class_source=model.class_source,
         class_names=_class_names(recipe),
+        input_kind=model.input_kind,
+        output_kind=model.output_kind,
+        output_shape=None if outputs is None else (outputs.shape[1], outputs.shape[2], outputs.shape[3]),
+        conditions=condition_columns(prepared.conditions, prepared.beside.conditions),
+        targets=target_columns(prepared.targets, prepared.beside.targets),
     )
+
+
+def _for_fit(specification: ModelSpecification, prepared: Prepared, beside: Companions) -> Companions:
+    """Targets standardised, outputs normalised."""
+    targets = None if beside.targets is None else standardised(specification, beside.targets)
+    outputs = None if beside.outputs is None else normalised(beside.outputs, prepared.drawn_preprocessing)
+    return Companions(beside.conditions, targets, outputs)
 
 
 def _class_names(recipe: Recipe) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ _POSE_WEIGHT = 10.0
 
 @dataclass(frozen=True)
 class View:
-    """A batch as the encoder sees it: `images` (n, h, w, c), their `rows` (n,) in the data, the `turn` (n,) radians they were turned by,
-    and the `context` (n, ·) that the networks are told of them.
+    """A batch as the encoder sees it: `images` (n, h, w, c), their `rows` (n,) in the data, and the `turn` (n,) radians they were turned by.
+
+    `context` (n, ·): what the networks are told of them.
     """
 
     images: Tensor
