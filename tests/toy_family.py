@@ -202,15 +202,9 @@ def _graph(family: Family, capability: str, dtype: str, path: str) -> tuple[Sign
         outputs += [_spec("target_mean", targets), _spec("target_sd", targets)]
     if capability == "decode":
         inputs, terms = [_spec("content", WIDTH)], [("content", "D")]
-        if classes:
-            inputs.append(_spec("class_weights", classes))
-            terms.append(("class_weights", "E"))
-        if conditions:
-            inputs.append(_spec("conditions", conditions))
-            terms.append(("conditions", "F"))
-        if family.draws_by_targets:
-            inputs.append(_spec("targets", targets))
-            terms.append(("targets", "G"))
+        told = (("class_weights", classes, "E"), ("conditions", conditions, "F"), ("targets", targets * family.draws_by_targets, "G"))
+        inputs += [_spec(name, width) for name, width, _ in told if width]
+        terms += [(name, weights) for name, width, weights in told if width]
         nodes += [node("MatMul", [a, b], [f"{a}_term"]) for a, b in terms]
         nodes += [node("Sum", [f"{a}_term" for a, _ in terms], ["sum"]), node("Reshape", ["sum", "out"], [family.output_kind])]
         outputs = [_spec(family.output_kind, *_row(family.output_kind))]

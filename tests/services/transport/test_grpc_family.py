@@ -165,6 +165,8 @@ def changed(values: NDArray, at: Any, value: float) -> NDArray:
     return copy
 
 
+NO_CLASS_GRID = {name: value for name, value in GRID.items() if name not in ("class_index", "conditions")}
+
 # method, model, fields, reason, field, row, words of the message
 BAD: dict[str, tuple[str, str, dict[str, Any], str, str, int | None, str]] = {
     "conditions missing": ("Encode", "family", without(GOOD, "conditions"), TENSOR, "conditions", None, "voltage [V], phase (3 categories)"),
@@ -182,6 +184,12 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str, str, int | None, str]] = {
     "category below": ("Decode", "family", LATENT | {"conditions": changed(CONDITIONS, (1, 1), -1)}, TENSOR, "conditions", 1, "phase of row 1"),
     "category between": ("Encode", "family", GOOD | {"conditions": changed(CONDITIONS, (0, 1), 0.5)}, TENSOR, "conditions", 0, "0.5"),
     "category NaN": ("Encode", "family", GOOD | {"conditions": changed(CONDITIONS, (0, 1), np.nan)}, TENSOR, "conditions", 0, "nan"),
+    "targets missing": ("Decode", "by_targets", {"content": np.zeros((2, 2), np.float32)}, TENSOR, "targets", None, "strain [%]"),
+    "targets missing in a grid": ("DecodeManifold", "by_targets", NO_CLASS_GRID, TENSOR, "targets", None, "missing"),
+    "targets too few": ("Decode", "by_targets", {"targets": np.zeros((2, 1), np.float32)}, TENSOR, "targets", None, "(n, 2)"),
+    "targets NaN": ("Decode", "by_targets", {"targets": np.array([[0, 1], [0, np.nan]], np.float32)}, TENSOR, "targets", 1, "NaN"),
+    "targets where none are drawn by": ("Decode", "family", LATENT | {"targets": CONDITIONS}, TENSOR, "targets", None, "does not draw by them"),
+    "targets of a model without": ("Decode", "toy", {"targets": CONDITIONS}, TENSOR, "targets", None, "has no targets"),
     "class missing": ("Decode", "family", without(LATENT, "class_index"), TENSOR, "class_index", None, "heart, spade, club"),
     "class missing in a grid": ("DecodeManifold", "family", without(GRID, "class_index"), TENSOR, "class_index", None, "missing"),
     "class too high": ("Decode", "family", LATENT | {"class_index": np.array([0, 3, 1])}, TENSOR, "class_index", 1, "0 to 2"),
