@@ -166,7 +166,7 @@ class Fit:
         total = torch.zeros((), device=self.device)
         for index, rows in enumerate(self._batches()):
             view = self.teacher.view(self.images, rows, generator) if self.teacher is not None else View(self.images[rows], rows)
-            if self.specification.conditions:
+            if self.specification.conditions and not self.specification.targets:  # targets are told, or drawn, in the loss itself
                 view = replace(view, context=self._context(self.beside.at(rows)))
             loss = (self._teach if teaching else self._improve)(view, index / self.steps, generator)
             self.optimiser.zero_grad()
