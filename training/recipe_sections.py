@@ -1,10 +1,10 @@
-"""The recipe's smaller sections: what stands beside the data, drawn patches with spectra, and how regression and capacities are learned."""
+"""What every section of a recipe is, and the smaller sections of [training]: regression and capacities."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -16,43 +16,6 @@ class Section(BaseModel):
     """Frozen, closed, and strict: "7", true or NaN where a number belongs is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Condition(Section):
-    """One column of the array `conditions` (n, k): a number in `unit`, or, with `categories`, the index of one of them."""
-
-    name: Text
-    unit: Text = "1"
-    meaning: Text
-    categories: tuple[Text, ...] = ()
-
-    @model_validator(mode="after")
-    def _several(self) -> Self:
-        if len(self.categories) == 1 or len(set(self.categories)) != len(self.categories):
-            raise ValueError("categories are two or more different names, or are left out for a number")
-        return self
-
-
-class Target(Section):
-    """One column of the array `targets` (n, t), NaN where it is not known."""
-
-    name: Text
-    unit: Text = "1"
-    meaning: Text
-
-
-class PatchSpectrumData(Section):
-    """Drawn patches of a domain wall, each with its local hysteresis loop; see training/data/patch_spectra.py."""
-
-    source: Literal["patch_spectra"]
-    train: Annotated[int, Field(ge=20)] = 3000
-    validation: Annotated[int, Field(ge=5)] = 300
-    test: Annotated[int, Field(ge=5)] = 500
-    side_px: Annotated[int, Field(ge=8, le=128)] = 24
-    points: Annotated[int, Field(ge=16, le=1024)] = 64
-    image_noise: NonNegative = 0.05
-    spectrum_noise: NonNegative = 0.03
-    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Regression(Section):

@@ -10,7 +10,7 @@ import numpy as np
 from training.data.dataset import DataSet
 from training.errors import InputError
 from training.latent.specification import ConditionColumn, TargetColumn
-from training.recipe_sections import Condition, Target
+from training.recipe_data import Condition, Target
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

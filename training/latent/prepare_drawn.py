@@ -13,7 +13,7 @@ from training.latent.pose_metrics import PoseTruth
 from training.latent.prepare import with_channels
 from training.latent.prepared import EvaluationSet, Prepared
 from training.recipe import CardsData, Recipe
-from training.recipe_sections import Condition, PatchSpectrumData
+from training.recipe_data import Condition, PatchSpectrumData
 
 _SUIT = Condition(name="suit", meaning="which suit is on the card", categories=SUITS)
 _UNITS = {"images": "1", "spectra": "pm"}

@@ -10,7 +10,7 @@ import numpy as np
 from dichroic.bundle import Preprocessing
 from training.latent.companions import NO_COMPANIONS, Companions
 from training.latent.pose_metrics import PoseTruth
-from training.recipe_sections import Condition, Target
+from training.recipe_data import Condition, Target
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
