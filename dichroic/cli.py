@@ -22,9 +22,9 @@ from dichroic.errors import DichroicError, MessageTooLargeError
 from dichroic.wire import NDArray
 
 OK, BAD_INPUT, SERVER_FAILED, INTERRUPTED = 0, 2, 3, 130
-LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions")
+LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions", "targets")
 # Of these the option's numbers are one row, for every row.
-ROWS = ("content", "conditions")
+ROWS = ("content", "conditions", "targets")
 # For a shell a refused connection is an answer; a server that restarts is waited for this long.
 RETRY_FOR_S = 5.0
 
@@ -115,6 +115,7 @@ def _add_latents(sub: argparse.ArgumentParser, rows: str) -> None:
     sub.add_argument("--shift-right-px", type=float, nargs="+", metavar="R", help=f"pixels: {rows}")
     sub.add_argument("--class-index", type=int, nargs="+", metavar="K", help=f"the class, from 0: {rows}")
     sub.add_argument("--conditions", type=float, nargs="+", metavar="C", help="the model's conditions, for every row")
+    sub.add_argument("--targets", type=float, nargs="+", metavar="T", help="the model's targets, in their units, for every row")
 
 
 def _seconds(text: str) -> float:

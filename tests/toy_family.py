@@ -1,7 +1,7 @@
 """Small latent bundles with classes, conditions, targets and spectra, made with onnx.helper alone, whose answers numpy can tell.
 
 x is the data in [0, 1], flattened: probabilities = softmax(x C), content = x Z + conditions V, target_mean = x T, target_sd = |x T| + 1/2,
-decoded = content D + one-hot E + conditions F, reconstruction = x / 2.
+decoded = content D + one-hot E + conditions F (+ targets G), reconstruction = x / 2.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Family:
     output_kind: Any = "images"
     source: Any = "semi_supervised"
     tells_classes_in_reconstruct: bool = False
+    draws_by_targets: bool = False
 
     @property
     def size(self) -> int:
@@ -82,12 +83,16 @@ class Family:
     def target_mean(self, data: NDArray) -> NDArray:
         return self.x(data) @ self.matrix("T", self.size, len(self.targets))
 
-    def decode(self, content: NDArray, class_index: NDArray | None = None, conditions: NDArray | None = None) -> NDArray:
+    def decode(
+        self, content: NDArray, class_index: NDArray | None = None, conditions: NDArray | None = None, targets: NDArray | None = None
+    ) -> NDArray:
         flat = content @ self.matrix("D", WIDTH, self.output_size)
         if class_index is not None:
             flat = flat + self.matrix("E", len(self.classes), self.output_size)[class_index]
         if conditions is not None:
             flat = flat + conditions @ self.matrix("F", len(self.conditions), self.output_size)
+        if targets is not None:
+            flat = flat + targets @ self.matrix("G", len(self.targets), self.output_size)
         return flat.reshape(len(content), *_row(self.output_kind))
 
     def section(self, **changes: Any) -> LatentSection:
@@ -161,6 +166,7 @@ def _graph(family: Family, capability: str, dtype: str, path: str) -> tuple[Sign
     node, nodes = helper.make_node, []
     sizes = {"C": (family.size, classes), "Z": (family.size, WIDTH), "V": (conditions, WIDTH), "T": (family.size, targets)}
     sizes |= {"D": (WIDTH, family.output_size), "E": (classes, family.output_size), "F": (conditions, family.output_size)}
+    sizes["G"] = (targets, family.output_size)
     constants: dict[str, NDArray] = {
         **{name: family.matrix(name, *size) for name, size in sizes.items()},
         "flat": np.array([0, -1]),
@@ -196,12 +202,9 @@ def _graph(family: Family, capability: str, dtype: str, path: str) -> tuple[Sign
         outputs += [_spec("target_mean", targets), _spec("target_sd", targets)]
     if capability == "decode":
         inputs, terms = [_spec("content", WIDTH)], [("content", "D")]
-        if classes:
-            inputs.append(_spec("class_weights", classes))
-            terms.append(("class_weights", "E"))
-        if conditions:
-            inputs.append(_spec("conditions", conditions))
-            terms.append(("conditions", "F"))
+        told = (("class_weights", classes, "E"), ("conditions", conditions, "F"), ("targets", targets * family.draws_by_targets, "G"))
+        inputs += [_spec(name, width) for name, width, _ in told if width]
+        terms += [(name, weights) for name, width, weights in told if width]
         nodes += [node("MatMul", [a, b], [f"{a}_term"]) for a, b in terms]
         nodes += [node("Sum", [f"{a}_term" for a, _ in terms], ["sum"]), node("Reshape", ["sum", "out"], [family.output_kind])]
         outputs = [_spec(family.output_kind, *_row(family.output_kind))]

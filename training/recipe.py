@@ -9,87 +9,23 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
 from training.data.suits import SUITS
 from training.errors import InputError
+from training.recipe_data import CardsData, FileData, Normalisation, PatchSpectrumData
+from training.recipe_sections import Capacity, DataKind, NonNegative, Positive, Regression, Section, Text
 
 Invariance = Literal["rotation", "translation", "scale"]
-Percent = Annotated[float, Field(ge=0, le=100)]
 Width = Annotated[int, Field(ge=1, le=4096)]
-Positive = Annotated[float, Field(gt=0)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Section(BaseModel):
-    """Frozen, closed, and strict: "7", true or NaN where a number belongs is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Normalisation(Section):
-    """How pixel values become the encoder's [0, 1]: given ends (one for each channel) or percentiles of the training images."""
-
-    low_percentile: Percent = 0.5
-    high_percentile: Percent = 99.5
-    input_low: tuple[float, ...] | None = None
-    input_high: tuple[float, ...] | None = None
-    integer_images: Literal["full_scale", "value"] = "full_scale"
-
-    @model_validator(mode="after")
-    def _ends(self) -> Self:
-        if (self.input_low is None) != (self.input_high is None):
-            raise ValueError("input_low and input_high are given together or not at all")
-        if self.low_percentile >= self.high_percentile:
-            raise ValueError("low_percentile lies below high_percentile")
-        return self
-
-
-class FileData(Section):
-    """Images from files: whole, or cut into patches when `window_px` is given.
-
-    `files` are names looked up in the folder DICHROIC_DATA (and its sub-folders one level down) when the command line gives no --data.
-    Files named in `evaluate_only` are never trained on, wherever they come from.
-    """
-
-    source: Literal["files"]
-    files: tuple[Text, ...] = ()
-    evaluate_only: tuple[Text, ...] = ()
-    channel: str | None = None
-    window_px: Annotated[int, Field(ge=8, le=1024)] | None = None
-    stride_px: Annotated[int, Field(ge=1, le=1024)] = 4
-    held_out_fraction: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
-    licence: Text
-    citation: str = ""
-    notes: str = ""
-
-
-class CardsData(Section):
-    """The drawn cards benchmark: four suits in known poses."""
-
-    source: Literal["cards"]
-    train_per_suit: Annotated[int, Field(ge=10)] = 1000
-    validation_per_suit: Annotated[int, Field(ge=10)] = 100
-    test_per_suit: Annotated[int, Field(ge=10)] = 250
-    angle_deg: Annotated[float, Field(ge=0, le=180)] = 60.0
-    shear_deg: Annotated[float, Field(ge=0, lt=60)] = 1.0
-    shift: Annotated[float, Field(ge=0, le=0.3)] = 0.1
-    scale: tuple[float, float] = (1.0, 1.0)
-    side_px: Annotated[int, Field(ge=16, le=256)] = 48
-    seed: Annotated[int, Field(ge=0)] = 0
-    # Labelled cards, from a stream of their own, for semi-supervised models; 0: none.
-    labelled_per_suit: Annotated[int, Field(ge=0)] = 0
-    labelled_angle_deg: Annotated[float, Field(ge=0, le=180)] = 12.0
-    labelled_shear_deg: Annotated[float, Field(ge=0, lt=60)] = 1.0
-    labelled_shift: Annotated[float, Field(ge=0, le=0.3)] = 0.0
-    labelled_scale: tuple[float, float] = (1.0, 1.0)
 
 
 class Model(Section):
     """The network; the fields are explained in training/latent/specification.py."""
 
+    input_kind: DataKind = "images"
+    output_kind: DataKind = "images"
     invariances: tuple[Invariance, ...] = ()
     content_size: Annotated[int, Field(ge=0, le=256)] = 2
     rotation_prior_sd_rad: Positive = 1.0
@@ -115,6 +51,17 @@ class Model(Section):
             raise ValueError("an invariance is listed twice")
         if self.angle_symmetry and "rotation" not in self.invariances:
             raise ValueError("angle_symmetry is of the angle, which only a model with the invariance 'rotation' has")
+        return self
+
+    @model_validator(mode="after")
+    def _kinds_allow_it(self) -> Self:
+        if self.output_kind == "spectra" and "rotation" in self.invariances:
+            raise ValueError(
+                "the invariance 'rotation' is impossible for the dimension of the data: a spectrum, which this model gives, does not turn; "
+                "'translation' (one shift along its axis) and 'scale' are possible"
+            )
+        if self.angle_bins and self.input_kind == "spectra":
+            raise ValueError("angle_bins turn the images that go in by quarters, and spectra do not turn: leave them out")
         return self
 
     @model_validator(mode="after")
@@ -229,6 +176,7 @@ class Training(Section):
     """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start.
 
     `keep_validation`: images are set aside for validation though one restart leaves nothing to choose; they are not trained on then.
+    `content_capacity` stands in place of β on the content's KL, `class_capacity` in place of β on that of classes and angle bins.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 50
@@ -246,6 +194,17 @@ class Training(Section):
     orientation: Orientation = Orientation()
     alignment: Alignment = Alignment()
     classes: Classes = Classes()
+    regression: Regression = Regression()
+    content_capacity: Capacity | None = None
+    class_capacity: Capacity | None = None
+
+    @model_validator(mode="after")
+    def _capacity_or_beta(self) -> Self:
+        if self.content_capacity is not None and self.content_beta_start is not None:
+            raise ValueError("content_capacity and content_beta_start both weigh the content's KL: give one of them")
+        if self.class_capacity is not None and self.classes.beta_start != Classes().beta_start:
+            raise ValueError("class_capacity and classes.beta_start both weigh the discrete KL: give one of them")
+        return self
 
     @property
     def wants_validation(self) -> bool:
@@ -275,8 +234,10 @@ class Recipe(Section):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     kind: Literal["latent"]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: Annotated[FileData | CardsData, Field(discriminator="source")]
+    data: Annotated[FileData | CardsData | PatchSpectrumData, Field(discriminator="source")]
     normalisation: Normalisation = Normalisation()
+    # Of what the model gives, where that is not the kind that goes in.
+    output_normalisation: Normalisation = Normalisation()
     model: Model = Model()
     training: Training = Training()
     card: Card
@@ -287,6 +248,50 @@ class Recipe(Section):
             raise ValueError("[training.orientation] teaches a direction, which is the same after half a turn: set model.angle_symmetry = 2")
         if self.training.orientation.weight and not (isinstance(self.data, FileData) and self.data.window_px):
             raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px")
+        return self
+
+    @property
+    def translates(self) -> bool:
+        """Whether what the model gives is not the kind that goes in (VED)."""
+        return self.model.input_kind != self.model.output_kind
+
+    @model_validator(mode="after")
+    def _kinds_are_in_the_data(self) -> Self:
+        model, training, data = self.model, self.training, self.data
+        of_images = model.input_kind == model.output_kind == "images"
+        taught = training.equivariance.epochs or training.equivariance.weight or training.orientation.weight or training.alignment.is_on
+        if not of_images and taught:
+            raise ValueError(
+                "[training.equivariance], [training.orientation] and [training.alignment] move images: they are for models from images to images"
+            )
+        if not of_images and isinstance(data, CardsData):
+            raise ValueError("the cards are images: leave out model.input_kind and model.output_kind")
+        if not of_images and isinstance(data, FileData) and data.window_px:
+            raise ValueError("patches are cut from images alone: leave out window_px with spectra")
+        if not self.translates and self.output_normalisation != Normalisation():
+            raise ValueError(
+                "[output_normalisation] is for models whose output_kind is not their input_kind; [normalisation] is for both sides otherwise"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _supervision_agrees(self) -> Self:
+        model, training, data = self.model, self.training, self.data
+        targets = isinstance(data, FileData) and data.targets
+        if targets and model.class_source:
+            raise ValueError("a model learns classes or targets, not both: leave out class_source or [[data.targets]]")
+        if not targets and training.regression != Regression():
+            raise ValueError("[training.regression] is for models with [[data.targets]]")
+        if targets and (training.equivariance.epochs or training.equivariance.weight or training.orientation.weight):
+            raise ValueError(
+                "[training.equivariance] and [training.orientation] teach a posterior that sees images alone; one with targets sees those too"
+            )
+        if isinstance(data, PatchSpectrumData) and model.class_source == "semi_supervised":
+            raise ValueError("the drawn patches with spectra have no classes to be taught")
+        if isinstance(data, CardsData) and data.condition_on_suit and model.class_source:
+            raise ValueError("condition_on_suit tells the suit that classes would have to find: give one of them")
+        if training.class_capacity is not None and not (model.class_source or model.angle_bins):
+            raise ValueError("class_capacity is for models with class_source or angle_bins")
         return self
 
     @model_validator(mode="after")
@@ -308,7 +313,7 @@ class Recipe(Section):
                 raise ValueError("labelled_per_suit is for semi-supervised models, and they need it")
             if model.class_source == "semi_supervised" and model.classes != len(SUITS):
                 raise ValueError(f"the cards have {len(SUITS)} suits: a semi-supervised model of them has classes = {len(SUITS)}")
-        elif model.class_source and data.window_px:
+        elif isinstance(data, FileData) and model.class_source and data.window_px:
             raise ValueError("classes are of whole images, not of patches: leave out window_px")
         return self
 
@@ -350,7 +355,8 @@ def _explained(path: Path, error: ValidationError) -> InputError:
 
 def _place(location: tuple[int | str, ...]) -> str:
     # A discriminated union puts its tag into the location, which the file does not have.
-    parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in ("files", "cards"))]
+    tags = ("files", "cards", "patch_spectra")
+    parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in tags)]
     return ".".join(parts) or "the top level"
 
 

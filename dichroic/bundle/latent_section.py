@@ -16,7 +16,7 @@ DataKind = Literal["images", "spectra"]
 # Where a content latent lives. On a circle it is an angle in [-pi, pi] radians, with a uniform prior.
 TopologyAxis = Literal["line", "circle"]
 # What Decode can be asked with; class_weights is made from the caller's class_index.
-DECODE_INPUTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_weights", "conditions")
+DECODE_INPUTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_weights", "conditions", "targets")
 
 
 class Condition(Section):
@@ -139,6 +139,11 @@ class LatentSection(Section):
             raise ValueError(f"signatures.{name}: no caller could give its inputs {unknown}; known are {list(DECODE_INPUTS)}")
         _check_width(f"signatures.{name}: input", signature.inputs, "class_weights", len(self.class_names))
         _check_width(f"signatures.{name}: input", signature.inputs, "conditions", len(self.conditions))
+        # A decoder may do without them; a bundle that was written before decoders saw them does.
+        sees = any(spec.name == "targets" for spec in signature.inputs)
+        if sees and not self.targets:
+            raise ValueError(f"signatures.{name}: input targets is there; latent.targets is empty, which names them")
+        _check_width(f"signatures.{name}: input", signature.inputs, "targets", len(self.targets) if sees else 0)
         outputs = [spec.name for spec in signature.outputs]
         if outputs != [self.output_kind]:
             raise ValueError(f"signatures.{name}: its outputs are {outputs}, latent.output_kind is {self.output_kind!r}")

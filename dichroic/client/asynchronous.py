@@ -119,6 +119,7 @@ class AsyncClient:
         shift_right_px: Numbers | None = None,
         class_index: Classes | None = None,
         conditions: Numbers | None = None,
+        targets: Numbers | None = None,
         version: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
@@ -132,6 +133,7 @@ class AsyncClient:
             shift_right_px=shift_right_px,
             class_index=class_index,
             conditions=conditions,
+            targets=targets,
         )
         return await self._run(decode_call(model_name, latents, version), timeout_s, progress)
 
@@ -151,6 +153,7 @@ class AsyncClient:
         shift_right_px: Numbers | None = None,
         class_index: Classes | None = None,
         conditions: Numbers | None = None,
+        targets: Numbers | None = None,
         version: int = 0,
         timeout_s: float | None = 30.0,
     ) -> Manifold:
@@ -163,6 +166,7 @@ class AsyncClient:
             shift_right_px=shift_right_px,
             class_index=class_index,
             conditions=conditions,
+            targets=targets,
         )
         request = manifold_request(model_name, version, axes=axes, counts=counts, ranges=(range_1, range_2), spacing=spacing, fixed=fixed)
         return manifold_of(await self._once(self._stubs().latent.DecodeManifold, request, self._deadline(timeout_s)))

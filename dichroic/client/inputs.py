@@ -94,6 +94,7 @@ def checked_latents(
     shift_right_px: Numbers | None = None,
     class_index: Classes | None = None,
     conditions: Numbers | None = None,
+    targets: Numbers | None = None,
 ) -> dict[str, NDArray]:
     """Latents as they are sent: those that are given, each with n rows; none where nothing is given.
 
@@ -105,6 +106,7 @@ def checked_latents(
         shift_right_px: (n,) or one number for every row; pixels towards higher column numbers.
         class_index: (n,) or one whole number for every row; >= 0.
         conditions: (n, k), or (k,) to be used for every row.
+        targets: (n, t), or (t,) to be used for every row; in their units.
 
     Returns:
         float32 arrays by field name, class_index int64. n is 1 when nothing has a batch axis.
@@ -120,6 +122,7 @@ def checked_latents(
         "shift_down_px": (shift_down_px, 1),
         "shift_right_px": (shift_right_px, 1),
         "conditions": (conditions, 2),
+        "targets": (targets, 2),
     }
     arrays = {name: _latent(values, name, axes) for name, (values, axes) in given.items() if values is not None}
     if class_index is not None:
@@ -175,7 +178,8 @@ def _latent(values: Numbers, field: str, axes: int) -> NDArray:
     if array.dtype.kind not in "uif":
         raise _invalid(field, f"has dtype {array.dtype}; give real numbers")
     if array.ndim not in (axes, axes - 1):
-        shape = ("(n, k) or (k,)" if field == "conditions" else "(n, d) or (d,)") if axes == 2 else "(n,) or a single number"
+        wide = {"conditions": "k", "targets": "t"}.get(field, "d")
+        shape = f"(n, {wide}) or ({wide},)" if axes == 2 else "(n,) or a single number"
         raise _invalid(field, f"has shape {array.shape}; expected {shape}")
     checked = _float32(array if array.ndim == axes else array[None], field)
     if field == "scale" and checked.size and checked.min() <= 0:

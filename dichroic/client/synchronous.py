@@ -87,6 +87,7 @@ class Client(BlockingChannel):
         shift_right_px: Numbers | None = None,
         class_index: Classes | None = None,
         conditions: Numbers | None = None,
+        targets: Numbers | None = None,
         version: int = 0,
         timeout_s: float | None = 30.0,
         progress: Progress | None = None,
@@ -102,6 +103,7 @@ class Client(BlockingChannel):
             shift_right_px: (n,), or one number for every row; pixels towards higher column numbers.
             class_index: (n,), or one class for every row, 0 to K - 1: required by models with classes.
             conditions: (n, k), or (k,) for every row: required by models with conditions.
+            targets: (n, t), or (t,) for every row, each in its unit: required by regression models whose decoder takes them.
             version: >= 1; 0 is the highest that is ready.
             timeout_s: seconds for the whole call, retries included; None is no limit.
             progress: called with (rows done, rows in all) after each message.
@@ -123,6 +125,7 @@ class Client(BlockingChannel):
             shift_right_px=shift_right_px,
             class_index=class_index,
             conditions=conditions,
+            targets=targets,
         )
         return self._run(decode_call(model_name, latents, version), timeout_s, progress)
 
@@ -142,6 +145,7 @@ class Client(BlockingChannel):
         shift_right_px: Numbers | None = None,
         class_index: Classes | None = None,
         conditions: Numbers | None = None,
+        targets: Numbers | None = None,
         version: int = 0,
         timeout_s: float | None = 30.0,
     ) -> Manifold:
@@ -161,6 +165,7 @@ class Client(BlockingChannel):
             shift_right_px: as decode.
             class_index: as decode.
             conditions: (k,), as decode.
+            targets: (t,), as decode.
             version: >= 1; 0 is the highest that is ready.
             timeout_s: seconds for the whole call, retries included; None is no limit.
 
@@ -179,6 +184,7 @@ class Client(BlockingChannel):
             shift_right_px=shift_right_px,
             class_index=class_index,
             conditions=conditions,
+            targets=targets,
         )
         request = manifold_request(model_name, version, axes=axes, counts=counts, ranges=(range_1, range_2), spacing=spacing, fixed=fixed)
         return manifold_of(self._once(self._stubs().latent.DecodeManifold, request, self._deadline(timeout_s)))

@@ -196,6 +196,7 @@ class DecodeRequest(_message.Message):
     SHIFT_RIGHT_PX_FIELD_NUMBER: _builtins.int
     CLASS_INDEX_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
     """The model's name. Required."""
     model_version: _builtins.int
@@ -228,6 +229,12 @@ class DecodeRequest(_message.Message):
     def conditions(self) -> _array_pb2.Array:
         """(n, k) float32. Required by models with conditions (see the service's comment); leave it empty (the default) for others."""
 
+    @_builtins.property
+    def targets(self) -> _array_pb2.Array:
+        """(n, t) float32, each target of the manifest's `latent.targets` in its unit: of what is to be drawn. Required by models whose signature
+        `decode` takes `targets`, which regression models that training writes do; leave it empty (the default) for others.
+        """
+
     def __init__(
         self,
         *,
@@ -240,10 +247,11 @@ class DecodeRequest(_message.Message):
         shift_right_px: _array_pb2.Array | None = ...,
         class_index: _array_pb2.Array | None = ...,
         conditions: _array_pb2.Array | None = ...,
+        targets: _array_pb2.Array | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px", "targets", b"targets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "model_name", b"model_name", "model_version", b"model_version", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "model_name", b"model_name", "model_version", b"model_version", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,7 +430,7 @@ Global___ReconstructResponse: _TypeAlias = ReconstructResponse  # noqa: Y015
 
 @_typing.final
 class DecodeManifoldRequest(_message.Message):
-    """Which grid to decode. The fields content to shift_right_px hold one row each (n = 1), fixed over the grid, with DecodeRequest's meaning,
+    """Which grid to decode. The fields content to targets hold one row each (n = 1), fixed over the grid, with DecodeRequest's meaning,
     ranges, defaults and requirements.
     """
 
@@ -446,6 +454,7 @@ class DecodeManifoldRequest(_message.Message):
     SCALE_FIELD_NUMBER: _builtins.int
     SHIFT_DOWN_PX_FIELD_NUMBER: _builtins.int
     SHIFT_RIGHT_PX_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
     """The model's name. Required."""
     model_version: _builtins.int
@@ -500,6 +509,10 @@ class DecodeManifoldRequest(_message.Message):
     def shift_right_px(self) -> _array_pb2.Array:
         """(1,) float32, pixels."""
 
+    @_builtins.property
+    def targets(self) -> _array_pb2.Array:
+        """(1, t) float32, each target in its unit."""
+
     def __init__(
         self,
         *,
@@ -521,10 +534,11 @@ class DecodeManifoldRequest(_message.Message):
         scale: _array_pb2.Array | None = ...,
         shift_down_px: _array_pb2.Array | None = ...,
         shift_right_px: _array_pb2.Array | None = ...,
+        targets: _array_pb2.Array | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px", "targets", b"targets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "axis_1", b"axis_1", "axis_2", b"axis_2", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "count_1", b"count_1", "count_2", b"count_2", "high_1", b"high_1", "high_2", b"high_2", "low_1", b"low_1", "low_2", b"low_2", "model_name", b"model_name", "model_version", b"model_version", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px", "spacing", b"spacing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["angle_rad", b"angle_rad", "axis_1", b"axis_1", "axis_2", b"axis_2", "class_index", b"class_index", "conditions", b"conditions", "content", b"content", "count_1", b"count_1", "count_2", b"count_2", "high_1", b"high_1", "high_2", b"high_2", "low_1", b"low_1", "low_2", b"low_2", "model_name", b"model_name", "model_version", b"model_version", "scale", b"scale", "shift_down_px", b"shift_down_px", "shift_right_px", b"shift_right_px", "spacing", b"spacing", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from services.engine.model import ServingModel, check_array
 NDArray = np.ndarray[Any, np.dtype[Any]]
 # What a caller may give, by the names of the wire: to encode or reconstruct, and to decode.
 ENCODED = ("images", "spectra", "conditions")
-LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions")
+LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions", "targets")
 
 Given = dict[str, NDArray]
 
@@ -100,6 +100,10 @@ def decoder_inputs(model: ServingModel, latent: LatentSection, given: Given) -> 
     _check_class(latent, class_index)
     if "conditions" in given or latent.conditions:
         check_conditions(latent, given.get("conditions"))
+    if "targets" in specs and "targets" not in given:
+        listed = ", ".join(f"{each.name} [{each.unit}]" for each in latent.targets)
+        message = f"targets are missing; this model draws what has them: float32 (n, {len(latent.targets)}): {listed}."
+        raise InvalidTensorError(message, field="targets")
     if not given:
         raise InvalidTensorError(f"No latents were given; give at least one of {', '.join(specs)}.", field=next(iter(specs)))
     # Before anything is made of their number of rows: a few bytes can claim a great many.
@@ -150,6 +154,8 @@ def _check_class(latent: LatentSection, class_index: NDArray | None) -> None:
 def _why_not(name: str, latent: LatentSection) -> str:
     if name == "content":
         return "has no content latents"
+    if name == "targets":
+        return "tells its targets, and does not draw by them" if latent.targets else "has no targets"
     if name not in POSE_DEFAULTS:
         return "does not take it"
     if latent.invariances and latent.output_kind == "spectra":

@@ -27,7 +27,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Grid:
-    """A grid as asked for, in the fields of DecodeManifoldRequest. `fixed`: latents, class and conditions, one row each, for the whole grid."""
+    """A grid as asked for, in the fields of DecodeManifoldRequest. `fixed`: latents, class, conditions and targets, one row each."""
 
     axis_1: int
     axis_2: int

@@ -68,8 +68,8 @@ class LatentRoom:
             model_name: see the class.
             model_version: see the class.
             given: any of content (n, d), angle_rad, scale, shift_down_px, shift_right_px (n,), float32; at least one array. What is not given
-                is the prior's mean: zeros, and 1 for the scale. `class_index` (n,) int64 and `conditions` (n, k) float32 exactly where the
-                model has classes and conditions.
+                is the prior's mean: zeros, and 1 for the scale. `class_index` (n,) int64, `conditions` (n, k) float32 and `targets` (n, t)
+                float32 exactly where the model has classes, has conditions, and draws by its targets.
             deadline: see the class.
         """
         with self._latent(model_name, model_version) as (model, latent):

@@ -39,7 +39,7 @@ class EncodeBody(DataBody):
 
 
 class LatentsBody(Body):
-    """Latents, class and conditions."""
+    """Latents, class, conditions and targets."""
 
     content: JsonArray | None = Field(default=None, description="(n, d) content latents; default zeros.")
     angle_rad: JsonArray | None = Field(default=None, description="(n,) counter-clockwise, radians; default 0.")
@@ -48,6 +48,7 @@ class LatentsBody(Body):
     shift_right_px: JsonArray | None = Field(default=None, description="(n,) pixels towards higher columns; default 0.")
     class_index: JsonArray | None = Field(default=None, description="(n,) int64, 0 to K - 1; required by models with classes.")
     conditions: JsonArray | None = Field(default=None, description="(n, k); required by models with conditions.")
+    targets: JsonArray | None = Field(default=None, description="(n, t) in their units; required by regression models whose decoder takes them.")
 
 
 class DecodeBody(LatentsBody):

@@ -94,11 +94,12 @@ def test_conditions_come_from_an_option_or_from_the_file(dichroic: Callable[...,
 def test_the_class_that_encode_wrote_is_decoded_or_another(dichroic: Callable[..., int], server: FakeServer) -> None:
     server.classes = 2
     dichroic("encode", "toy", "images.npy", "--out", "latents.npz")
-    assert dichroic("decode", "toy", "latents.npz", "--conditions", "4", "--out", "a.npz") == 0
+    assert dichroic("decode", "toy", "latents.npz", "--conditions", "4", "--targets", "1.5", "2", "--out", "a.npz") == 0
     assert dichroic("decode", "toy", "latents.npz", "--class-index", "1", "--out", "a.npz") == 0
     first, second = server.asked("Decode")
     assert np.frombuffer(first.class_index.data, "<i8").tolist() == [0, 1, 0]
     assert np.frombuffer(first.conditions.data, "<f4").tolist() == [4, 4, 4]
+    assert np.frombuffer(first.targets.data, "<f4").tolist() == [1.5, 2] * 3
     assert np.frombuffer(second.class_index.data, "<i8").tolist() == [1, 1, 1]
 
 

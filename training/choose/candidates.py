@@ -26,6 +26,7 @@ class Candidate:
     invariances: tuple[str, ...]
     content_size: int
     classes: int = 0
+    of_spectra: bool = False
 
     @property
     def label(self) -> str:
@@ -40,8 +41,8 @@ class Candidate:
 
     @property
     def latents(self) -> int:
-        """L: pose latents (a shift has two) and content latents."""
-        return sum(_LATENTS[name] for name in self.invariances) + self.content_size
+        """L: pose latents (a shift has two, along a spectrum one) and content latents."""
+        return sum(1 if self.of_spectra else _LATENTS[name] for name in self.invariances) + self.content_size
 
     @property
     def simplicity(self) -> tuple[int, int]:
@@ -61,7 +62,7 @@ class Plan:
         """The recipe's own values, where they are among those tried; else the first."""
         own = own_candidate(recipe)
         size = own.content_size if own.content_size in self.content_sizes else self.content_sizes[0]
-        return Candidate(own.invariances, size, own.classes if own.classes in self.classes else self.classes[0])
+        return Candidate(own.invariances, size, own.classes if own.classes in self.classes else self.classes[0], own.of_spectra)
 
 
 def parse_invariances(text: str) -> tuple[str, ...]:
@@ -84,14 +85,16 @@ def parse_invariances(text: str) -> tuple[str, ...]:
 
 
 def possible_invariances(height_px: int) -> tuple[str, ...]:
-    """What data of this height can be invariant to: a line, of height 1, can be moved along itself, and has no angle."""
-    return INVARIANCES if height_px > 1 else ("translation",)
+    """What data of this height can be invariant to: a line, of height 1, can be moved and stretched along itself, and has no angle."""
+    return INVARIANCES if height_px > 1 else ("translation", "scale")
 
 
 def own_candidate(recipe: Recipe) -> Candidate:
     """The recipe as it stands."""
     model = recipe.model
-    return Candidate(tuple(name for name in INVARIANCES if name in model.invariances), model.content_size, model.classes)
+    return Candidate(
+        tuple(name for name in INVARIANCES if name in model.invariances), model.content_size, model.classes, model.output_kind == "spectra"
+    )
 
 
 def make_plan(
@@ -120,7 +123,7 @@ def make_plan(
         unfit = [name for name in each if name not in allowed]
         if unfit:
             raise InputError(
-                "INVARIANCE_NOT_POSSIBLE", f"These data are no images: there is no {unfit[0]} of them. Possible here: none, {', '.join(allowed)}."
+                "INVARIANCE_NOT_POSSIBLE", f"What is drawn are no images: there is no {unfit[0]} of them. Possible here: none, {', '.join(allowed)}."
             )
     by_default = not (invariances or content_sizes or classes)
     subsets = [each for size in range(len(allowed) + 1) for each in itertools.combinations(allowed, size)]

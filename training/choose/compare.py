@@ -21,7 +21,7 @@ from training.latent.checkpoint import CheckpointStore
 from training.latent.optimise import Fitted
 from training.latent.orientation import crop
 from training.latent.pipeline import Request, choose_device, fingerprint_of, fit_model, prepare, settle_torch
-from training.latent.prepare import Prepared
+from training.latent.prepared import Prepared
 from training.recipe import FileData, Recipe
 
 # Of the recipe's epochs, where none are asked for: enough for the order of the candidates, mostly, at half the price.
@@ -108,7 +108,9 @@ class _Work:
             raise InputError(
                 "TOO_FEW_IMAGES", f"{count} validation images are too few to compare by (at least {_FEWEST_VALIDATION}); give more data."
             )
-        plan = make_plan(self.recipe, possible_invariances(self.prepared.held_out.images.shape[1]), *self.tried)
+        outputs = self.prepared.beside.outputs
+        drawn = self.prepared.held_out.images if outputs is None else outputs
+        plan = make_plan(self.recipe, possible_invariances(drawn.shape[1]), *self.tried)
         current, scores = plan.begin(self.recipe), dict[Candidate, list[Score]]()
         independent = independent_share(self.recipe)
         # Each later stage holds the candidate that the one before recommended.

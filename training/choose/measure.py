@@ -12,12 +12,14 @@ from training.choose.candidates import Candidate
 from training.choose.scores import PoseErrors, Score
 from training.latent.checkpoint import Array
 from training.latent.class_metrics import class_agreement, used_classes
+from training.latent.companions import Companions
 from training.latent.coordinates import object_centre, wrap_angle
 from training.latent.equivariance import Movement, draw_movement, move_images
 from training.latent.evaluate import encode_images, held_out_bound
 from training.latent.model import InvariantVAE, Sampling
+from training.latent.normalisation import normalised
 from training.latent.pose_metrics import PoseTruth, median_shift_error_px, pose_figures
-from training.latent.prepare import Prepared, normalised
+from training.latent.prepared import Prepared, beside_for_fit
 
 # Validation images are turned, shifted (share of the longer side, per axis) and resized by up to this much; only in what the model reports.
 _TURN_DEG = 30.0
@@ -29,15 +31,18 @@ _MOST_MOVED = 500
 def measure_candidate(model: InvariantVAE, prepared: Prepared, candidate: Candidate, seed: int) -> Score:
     """Evidence, pose errors and classes of a model on `prepared.validation`; the held-out images are not touched."""
     images = normalised(prepared.validation, prepared.preprocessing)
-    bound = held_out_bound(model, images, seed=seed).total.astype(np.float64)
+    beside = beside_for_fit(model.specification, prepared, prepared.validation_beside)
+    bound = held_out_bound(model, images, seed=seed, beside=beside).total.astype(np.float64)
     if not np.isfinite(bound).all():
         return Score(candidate, seed, (), failure="TRAINING_DIVERGED: the bound is not finite on the validation images.")
-    told = encode_images(model, images)
+    told = encode_images(model, images, beside.conditions)
     used, accuracy = _classes(model, told, prepared.validation_labels)
     truth = prepared.validation_truth
     pose = PoseErrors()
-    if model.spatial:
-        pose = truth_errors(told, truth) if truth is not None else movement_errors(model, images, seed=seed)
+    if model.spatial and truth is not None:
+        pose = truth_errors(told, truth)
+    elif model.spatial and not model.specification.translates and images.shape[1] > 1:  # what is drawn is the image that can be moved
+        pose = movement_errors(model, images, seed=seed, conditions=beside.conditions)
     return Score(candidate, seed, tuple(bound.tolist()), pose, used, accuracy)
 
 
@@ -58,7 +63,7 @@ def truth_errors(told: dict[str, Array], truth: PoseTruth) -> PoseErrors:
 
 
 @torch.no_grad()
-def movement_errors(model: InvariantVAE, images: Array, *, seed: int) -> PoseErrors:
+def movement_errors(model: InvariantVAE, images: Array, *, seed: int, conditions: Array | None = None) -> PoseErrors:
     """How well the reported pose follows a known movement of the image: medians over up to 500 images (n, h, w, c), normalised.
 
     It needs no truth, and it does not see an error that all images share. What moves in at the border is the border's own value, repeated.
@@ -68,7 +73,8 @@ def movement_errors(model: InvariantVAE, images: Array, *, seed: int) -> PoseErr
     rows = np.linspace(0, len(images) - 1, min(len(images), _MOST_MOVED)).round().astype(np.int64)
     still = torch.from_numpy(np.ascontiguousarray(images[rows])).to(model.grid.device)
     movement = _movement(len(rows), present, seed, model.grid)
-    before, after = model.read(still).sampling, model.read(move_images(still, model.grid, movement)).sampling
+    told = Companions(conditions).at(rows).tensors(model.grid.device).conditions
+    before, after = model.read(still, told).sampling, model.read(move_images(still, model.grid, movement), told).sampling
     angle = shift = size = None
     if "rotation" in present:
         symmetry = max(1, specification.angle_symmetry)

@@ -8,6 +8,8 @@ from pathlib import Path
 from training.data.cards import STREAMS, draw_cards
 from training.data.dataset import DataSet, save_npz
 from training.data.domains import draw_domains
+from training.data.patch_spectra import STREAMS as PATCH_STREAMS
+from training.data.patch_spectra import draw_patch_spectra
 from training.errors import InputError
 
 
@@ -28,7 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--period-px", type=float, nargs=2, default=(10.0, 18.0), metavar=("LOW", "HIGH"), help="range of stripe periods (default 10 18)"
     )
     domains.add_argument("--damaged-spots", type=int, default=1, metavar="N", help="places of foreign texture, 0 to 4 (default %(default)s)")
-    for each in (cards, domains):
+    patches = names.add_parser("patch_spectra", help="patches with a domain wall, each with its hysteresis loop (image to spectrum)")
+    patches.add_argument("--count", type=int, default=3000, metavar="N", help="patches (default %(default)s)")
+    patches.add_argument("--side", type=int, default=24, metavar="PX", help="height and width, pixels (default %(default)s)")
+    patches.add_argument("--points", type=int, default=64, metavar="L", help="of a loop, even (default %(default)s)")
+    patches.add_argument("--image-noise", type=float, default=0.05, metavar="SD", help="of a contrast of about 1 (default %(default)s)")
+    patches.add_argument("--spectrum-noise", type=float, default=0.03, metavar="SD", help="as a share of the amplitude (default %(default)s)")
+    patches.add_argument("--stream", choices=PATCH_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
+    for each in (cards, domains, patches):
         each.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write, a name ending in .npz")
         each.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default %(default)s)")
         each.add_argument("--force", action="store_true", help="replace FILE if it is there")
@@ -63,6 +72,16 @@ def _draw(arguments: argparse.Namespace) -> DataSet:
             shift=arguments.shift,
             scale=tuple(arguments.scale),
             side=arguments.side,
+            seed=arguments.seed,
+            stream=arguments.stream,
+        )
+    if arguments.name == "patch_spectra":
+        return draw_patch_spectra(
+            arguments.count,
+            side=arguments.side,
+            points=arguments.points,
+            image_noise=arguments.image_noise,
+            spectrum_noise=arguments.spectrum_noise,
             seed=arguments.seed,
             stream=arguments.stream,
         )

@@ -56,25 +56,30 @@ def to_graph(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[
 
 
 def with_front(core: onnx.ModelProto, images: TensorSpec, preprocessing: Preprocessing) -> onnx.ModelProto:
-    """Puts cast and normalisation before a graph that takes `values` (n, h, w, c): the new input is `images` of its own dtype and shape."""
+    """Puts cast and normalisation before a graph that takes `values` (n, h, w, c) first.
+
+    The new first input is `images`, or `spectra`, of its own dtype and shape; further inputs stay.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(core)
-    single = len(images.shape) == 3
+    kind, row = images.name, 1 if images.name == "images" else 0  # images have rows before what a row holds
+    single = len(images.shape) == row + 2
     low, span = (part.numpy() for part in input_range(preprocessing, images.dtype))
     # One number, or one for each value of an image's row: what is repeated along an axis of one or three values is not vectorised.
-    shape = () if single else images.row_shape[1:]
+    shape = () if single else images.row_shape[row:]
     low, span = (np.broadcast_to(part[0] if single else part, shape).copy() for part in (low, span))
     constants = [numpy_helper.from_array(low, "low"), numpy_helper.from_array(span, "span")]
-    last = "images_normalised" if single else "values"
+    missing = ([] if row else [1]) + ([3] if single else [])
+    last = f"{kind}_normalised" if missing else "values"
     nodes = [
-        helper.make_node("Cast", ["images"], ["images_float"], to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["images_float", "low"], ["images_above_low"]),
-        helper.make_node("Div", ["images_above_low", "span"], [last]),
+        helper.make_node("Cast", [kind], [f"{kind}_float"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", [f"{kind}_float", "low"], [f"{kind}_above_low"]),
+        helper.make_node("Div", [f"{kind}_above_low", "span"], [last]),
     ]
-    if single:
-        constants.append(numpy_helper.from_array(np.array([3], dtype=np.int64), "channel_axis"))
+    if missing:
+        constants.append(numpy_helper.from_array(np.array(missing, dtype=np.int64), "channel_axis"))
         nodes.append(helper.make_node("Unsqueeze", [last, "channel_axis"], ["values"]))
-    graph = helper.make_graph([*nodes, *core.graph.node], core.graph.name, [_value(images)], list(core.graph.output))
+    graph = helper.make_graph([*nodes, *core.graph.node], core.graph.name, [_value(images), *core.graph.input[1:]], list(core.graph.output))
     graph.initializer.extend([*core.graph.initializer, *constants])
     model.graph.CopyFrom(graph)
     onnx.checker.check_model(model, full_check=True)

@@ -11,7 +11,19 @@ from typing import Any
 
 import onnx
 
-from dichroic.bundle import FORMAT_VERSION, README_NAME, LatentSection, Manifest, Metric, Preprocessing, Signature, TrainingData, write_bundle
+from dichroic.bundle import (
+    FORMAT_VERSION,
+    README_NAME,
+    Condition,
+    LatentSection,
+    Manifest,
+    Metric,
+    Preprocessing,
+    Signature,
+    Target,
+    TrainingData,
+    write_bundle,
+)
 from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME
 from dichroic.bundle.manifest import Calibration, FileEntry, Producer
 from training.export.golden import golden_answers
@@ -23,7 +35,7 @@ from training.export.specs import normalised_in, signatures
 from training.export.weights import share_weights
 from training.latent.history import HISTORY_NAME, History, history_bytes
 from training.latent.model import InvariantVAE
-from training.latent.specification import ModelSpecification
+from training.latent.specification import ConditionColumn, ModelSpecification
 from training.recipe import Card
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
@@ -48,6 +60,7 @@ class Facts:
         timings_s: how long each step took; no part of the digest.
         remark: what the card must say before the recipe's texts; may be empty.
         history: what each epoch of the fit cost; None: not known, and the bundle has no history.json.
+        output_preprocessing: normalisation and unit of what is drawn, where another kind goes in.
     """
 
     name: str
@@ -64,6 +77,7 @@ class Facts:
     timings_s: dict[str, float]
     remark: str = ""
     history: History | None = None
+    output_preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True)
@@ -83,13 +97,14 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Wri
         OSError: the folder cannot be written.
     """
     model = model.eval().cpu()
-    declared = signatures(model.specification, facts.preprocessing)
-    graphs, weights = export_graphs(model, facts.preprocessing, declared)
-    parity = check_parity(model, facts.preprocessing, declared, graphs, weights)
+    drawn = facts.output_preprocessing
+    declared = signatures(model.specification, facts.preprocessing, drawn)
+    graphs, weights = export_graphs(model, facts.preprocessing, declared, drawn)
+    parity = check_parity(model, facts.preprocessing, declared, graphs, weights, drawn)
     latent = latent_section(model, facts)
     files = {declared[name].graph: data for name, data in graphs.items()}
     files[WEIGHTS_NAME] = weights
-    files[GOLDEN_NAME] = golden_answers(model, facts.preprocessing, declared)
+    files[GOLDEN_NAME] = golden_answers(model, facts.preprocessing, declared, drawn)
     files[README_NAME] = model_card(
         card=facts.card,
         name=facts.name,
@@ -100,6 +115,7 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Wri
         remark=facts.remark,
         metrics=facts.metrics,
         calibration=facts.calibration,
+        drawn=drawn,
     ).encode("utf-8")
     if facts.history is not None:
         files[HISTORY_NAME] = history_bytes(facts.history)
@@ -124,13 +140,16 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Wri
     return Written(folder, written, parity)
 
 
-def export_graphs(model: InvariantVAE, preprocessing: Preprocessing, declared: dict[str, Signature]) -> tuple[dict[str, bytes], bytes]:
+def export_graphs(
+    model: InvariantVAE, preprocessing: Preprocessing, declared: dict[str, Signature], drawn: Preprocessing | None = None
+) -> tuple[dict[str, bytes], bytes]:
     """The bytes of every signature's graph, and of the weights they share."""
-    values = [normalised_in(model.specification)]
+    values = normalised_in(model.specification)
     decode = declared["decode"]
-    graphs: dict[str, onnx.ModelProto] = {"decode": to_graph(Decode(model, preprocessing), decode.inputs, decode.outputs)}
+    graphs: dict[str, onnx.ModelProto] = {"decode": to_graph(Decode(model, drawn or preprocessing), decode.inputs, decode.outputs)}
     for kind in [kind for kind in MODULES if f"{kind}.float32" in declared]:
-        core = to_graph(MODULES[kind](model, preprocessing), values, declared[f"{kind}.float32"].outputs)
+        one = declared[f"{kind}.float32"]
+        core = to_graph(MODULES[kind](model, preprocessing), [values, *one.inputs[1:]], one.outputs)
         for name, signature in declared.items():
             if name.startswith(f"{kind}."):
                 graphs[name] = with_front(core, signature.inputs[0], preprocessing)
@@ -141,10 +160,14 @@ def latent_section(model: InvariantVAE, facts: Facts) -> LatentSection:
     """The manifest's section about the model itself."""
     specification = model.specification
     present = specification.invariances
+    # Of the images, whichever side they are on.
+    height, width = (specification.height_px, specification.width_px) if specification.input_kind == "images" else specification.drawn_shape[:2]
+    if specification.input_kind == specification.output_kind == "spectra":
+        height, width = 1, specification.width_px
     return LatentSection(
         invariances=present,
-        image_height_px=specification.height_px,
-        image_width_px=specification.width_px,
+        image_height_px=height,
+        image_width_px=width,
         channels=specification.channels,
         channel_names=(facts.quantity,) if facts.quantity and specification.channels == 1 else (),
         pixel_size_nm=facts.pixel_size_nm,
@@ -157,6 +180,7 @@ def latent_section(model: InvariantVAE, facts: Facts) -> LatentSection:
         novelty_threshold=facts.novelty_threshold,
         novelty_false_alarm_rate=facts.novelty_false_alarm_rate,
         **_classes(specification),
+        **_family(specification),
     )
 
 
@@ -165,6 +189,22 @@ def _classes(specification: ModelSpecification) -> dict[str, Any]:
     if not specification.class_source:
         return {}
     return {"class_names": specification.class_names, "class_source": specification.class_source}
+
+
+def _family(specification: ModelSpecification) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if specification.conditions:
+        found["conditions"] = tuple(_condition(column) for column in specification.conditions)
+    if specification.targets:
+        found["targets"] = tuple(Target(name=column.name, unit=column.unit, meaning=column.meaning) for column in specification.targets)
+    if specification.input_kind != "images" or specification.output_kind != "images":
+        found |= {"input_kind": specification.input_kind, "output_kind": specification.output_kind}
+    return found
+
+
+def _condition(column: ConditionColumn) -> Condition:
+    facts = {"name": column.name, "unit": column.unit, "meaning": column.meaning}
+    return Condition(**facts, categories=column.categories) if column.categories else Condition(**facts)
 
 
 def _git_commit() -> str:

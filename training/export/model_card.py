@@ -21,17 +21,19 @@ def model_card(
     remark: str,
     metrics: Sequence[Metric],
     calibration: Calibration,
+    drawn: Preprocessing | None = None,
 ) -> str:
     """Markdown. Holds no date, version or timing: those are no part of what a bundle answers.
 
-    `remark`, where there is one, comes before the recipe's own texts: what a reader must know before believing them.
+    `remark`, where there is one, comes before the recipe's own texts: what a reader must know before believing them. `drawn`: preprocessing of
+    what is drawn, where another kind goes in.
     """
     parts = [
         f"# {card.title}",
         *([f"**{remark}**"] if remark else []),
         card.description,
         "## Use",
-        _use(name, latent, preprocessing),
+        _use(name, latent, preprocessing, drawn),
         "## Data",
         "\n".join(
             [
@@ -67,14 +69,17 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")  # a bare one would begin the next column
 
 
-def _use(name: str, latent: LatentSection, preprocessing: Preprocessing) -> str:
-    size = f"{latent.image_height_px} × {latent.image_width_px} px" + (f" × {latent.channels} channels" if latent.channels > 1 else "")
-    ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in zip(preprocessing.input_low, preprocessing.input_high, strict=True))
+def _use(name: str, latent: LatentSection, preprocessing: Preprocessing, drawn: Preprocessing | None) -> str:
+    size = f"images of {latent.image_height_px} × {latent.image_width_px} px" + (f" × {latent.channels} channels" if latent.channels > 1 else "")
+    if latent.input_kind == "spectra":
+        size = "spectra" + (f" of {latent.channels} channels" if latent.channels > 1 else "")
+    ranges = _ranges(preprocessing)
     outside = "clipped" if preprocessing.clip else "taken as they are"
     integers = "span that range" if preprocessing.integer_images == "full_scale" else f"are values in {preprocessing.unit}"
     lines = [
-        f"- Model `{name}`; images of {size}; values in {preprocessing.unit}, {ranges}.",
-        f"- Values beyond that range are {outside}; uint8 and uint16 images {integers}.",
+        f"- Model `{name}`; {size}; values in {preprocessing.unit}, {ranges}.",
+        f"- Values beyond that range are {outside}" + (f"; uint8 and uint16 images {integers}." if latent.input_kind == "images" else "."),
+        *([f"- It gives {latent.output_kind}, in {drawn.unit}, {_ranges(drawn)}."] if drawn is not None else []),
         f"- Invariances: {', '.join(latent.invariances) or 'none'}; {latent.content_size} content latents.",
         f"- Likelihood of a pixel: {latent.likelihood.replace('_', ' ')}.",
         "- Pose is the object's: angle counter-clockwise with row 0 at the top, scale above 1 is larger,",
@@ -83,9 +88,19 @@ def _use(name: str, latent: LatentSection, preprocessing: Preprocessing) -> str:
     if latent.class_names:
         found = "found without labels" if latent.class_source == "joint" else "learned from few labelled images and many without"
         lines.append(f"- Classes, {found}: {', '.join(latent.class_names)}. Decode wants the number of one of them, from 0.")
+    if latent.conditions:
+        told = "; ".join(f"{each.name} ({', '.join(each.categories) or each.unit}): {each.meaning}" for each in latent.conditions)
+        lines.append(f"- Conditions that it must be told, in this order: {told}.")
+    if latent.targets:
+        told = "; ".join(f"{each.name} ({each.unit}): {each.meaning}" for each in latent.targets)
+        lines.append(f"- Targets that it tells, learned from rows with and without them: {told}. Decode wants their values.")
     if latent.pixel_size_nm is not None:
         lines.append(f"- Pixel size of the training images: {latent.pixel_size_nm:.4g} nm.")
     return "\n".join(lines)
+
+
+def _ranges(preprocessing: Preprocessing) -> str:
+    return ", ".join(f"{low:.4g} to {high:.4g}" for low, high in zip(preprocessing.input_low, preprocessing.input_high, strict=True))
 
 
 def _calibration(calibration: Calibration, latent: LatentSection) -> str:

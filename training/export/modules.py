@@ -23,13 +23,17 @@ def input_range(preprocessing: Preprocessing, dtype: str) -> tuple[Tensor, Tenso
 
 
 class Normalise(nn.Module):
-    """Images (n, h, w[, c]) of one dtype to (n, h, w, c) float32 in the normalised scale, not clipped: (v − low)/(high − low)."""
+    """Images (n, h, w[, c]) of one dtype to (n, h, w, c) float32 in the normalised scale, not clipped: (v − low)/(high − low).
+
+    Spectra (n, l[, c]) become images of one row, (n, 1, l, c).
+    """
 
     low: Tensor
     span: Tensor
 
-    def __init__(self, preprocessing: Preprocessing, dtype: str) -> None:
+    def __init__(self, preprocessing: Preprocessing, dtype: str, kind: str = "images") -> None:
         super().__init__()
+        self.spectra = kind == "spectra"
         low, span = input_range(preprocessing, dtype)
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("span", span, persistent=False)
@@ -37,17 +41,19 @@ class Normalise(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
         values = images.to(torch.float32)
+        values = values.unsqueeze(1) if self.spectra else values
         return ((values.unsqueeze(-1) if values.ndim == 3 else values) - self.low) / self.span
 
 
 class InUnit(nn.Module):
-    """Normalised (n, h, w, c) to (n, h, w[, c]) in the unit of the training data."""
+    """Normalised (n, h, w, c) to images (n, h, w[, c]), or spectra (n, l[, c]), in the unit of the training data."""
 
     low: Tensor
     span: Tensor
 
-    def __init__(self, preprocessing: Preprocessing) -> None:
+    def __init__(self, preprocessing: Preprocessing, kind: str = "images") -> None:
         super().__init__()
+        self.spectra = kind == "spectra"
         low, span = input_range(preprocessing, "float32")
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("span", span, persistent=False)
@@ -56,6 +62,7 @@ class InUnit(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
         values = images * self.span + self.low
+        values = values.squeeze(1) if self.spectra else values
         return values.squeeze(-1) if self.single else values
 
 
@@ -67,9 +74,9 @@ class Encode(nn.Module):
         self.model = model
         self.clip = preprocessing.clip
 
-    def forward(self, values: Tensor) -> tuple[Tensor, ...]:
-        """See the class; each output is float32."""
-        reading = self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values)
+    def forward(self, values: Tensor, conditions: Tensor | None = None) -> tuple[Tensor, ...]:
+        """See the class; each output is float32. `conditions` (n, k) in their units, for a model that has some."""
+        reading = self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values, conditions)
         pose = self.model.object_pose(reading.sampling)
         specification = self.model.specification
         outputs: list[Tensor] = []
@@ -78,7 +85,7 @@ class Encode(nn.Module):
         if "scale" in specification.invariances:
             outputs.append(pose.scale)
         if "translation" in specification.invariances:
-            outputs += [pose.shift_down_px, pose.shift_right_px]
+            outputs += [pose.shift_down_px, pose.shift_right_px] if specification.output_kind == "images" else [pose.shift_right_px]
         if specification.content_size:
             first = len(specification.pose_names)
             outputs += [reading.mean[:, first:], reading.sd[:, first:]]
@@ -100,28 +107,46 @@ class Classify(nn.Module):
         return (torch.exp(found.log_q).sum(dim=2),)
 
 
-class Decode(nn.Module):
-    """Content and, with a spatial decoder, the object's pose to images (n, h, w[, c]) in the unit of the training data."""
+class Regress(nn.Module):
+    """Normalised images (n, h, w, c) to mean and standard deviation of the targets (n, t) in their units."""
 
     def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.model = model
-        self.in_unit = InUnit(preprocessing)
+        self.clip = preprocessing.clip
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        return self.model.context.in_unit(*self.model.targets(torch.clamp(values, 0.0, 1.0) if self.clip else values))
+
+
+class Decode(nn.Module):
+    """Content and, with a spatial decoder, the pose to images (n, h, w[, c]) or spectra (n, l[, c]) in the unit of the training data."""
+
+    def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.in_unit = InUnit(preprocessing, model.specification.output_kind)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Inputs in the order of specs.decode_inputs.
 
-        [content (n, d)] when d > 0, [angle_rad, scale, shift_down_px, shift_right_px] (n,) each when the decoder is spatial, and
-        [class_weights (n, K)] when there are classes.
+        [content (n, d)] when d > 0, [angle_rad, scale, shift_down_px, shift_right_px] (n,) each when the decoder is spatial (of spectra scale and
+        shift_right_px alone), [class_weights (n, K)] when there are classes, [conditions (n, k)] and [targets (n, t)] in their units.
         """
-        class_weights = None
-        if self.model.specification.class_source:
-            *inputs, class_weights = inputs  # type: ignore[assignment]
+        specification, left = self.model.specification, list(inputs)
+        targets = self.model.context.standardised(left.pop()) if specification.targets else None
+        context = self.model.context(left.pop() if specification.conditions else None, targets)
+        class_weights = left.pop() if specification.class_source else None
         if not self.model.spatial:
-            return self.in_unit(self.model.images(self.model.split(inputs[0], class_weights)))
-        pose = ObjectPose(*inputs[-4:])
-        content = inputs[0] if len(inputs) == 5 else pose.angle_rad[:, None][:, :0]
-        return self.in_unit(self.model.images(self.model.sampling_at(pose, content, class_weights)))
+            return self.in_unit(self.model.images(self.model.split(left[0], class_weights, context)))
+        if specification.output_kind == "spectra":
+            scale, right = left[-2:]
+            pose = ObjectPose(torch.zeros_like(scale), scale, torch.zeros_like(scale), right)
+        else:
+            pose = ObjectPose(*left[-4:])
+        content = left[0] if specification.content_size else pose.angle_rad[:, None][:, :0]
+        return self.in_unit(self.model.images(self.model.sampling_at(pose, content, class_weights, context)))
 
 
 class Reconstruct(nn.Module):
@@ -130,14 +155,19 @@ class Reconstruct(nn.Module):
     def __init__(self, model: InvariantVAE, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.model = model
-        self.in_unit = InUnit(preprocessing)
+        self.in_unit = InUnit(preprocessing, model.specification.output_kind)
         self.clip = preprocessing.clip
 
-    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstruction (n, h, w[, c]) from the posterior mean; error (n,): mean over pixels and channels of the squared difference."""
-        drawn = self.model.images(self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values).sampling)
+    def forward(self, values: Tensor, conditions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See the class: the reconstruction from the posterior mean, and (n,) the mean over pixels and channels of the squared difference."""
+        drawn = self.model.images(self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values, conditions).sampling)
         return self.in_unit(drawn), torch.square(values - drawn).mean(dim=(1, 2, 3))
 
 
-# Graphs that take images, by the first part of their signature's name.
-MODULES: dict[str, Callable[[InvariantVAE, Preprocessing], nn.Module]] = {"encode": Encode, "reconstruct": Reconstruct, "classify": Classify}
+# Graphs that take images or spectra, by the first part of their signature's name.
+MODULES: dict[str, Callable[[InvariantVAE, Preprocessing], nn.Module]] = {
+    "encode": Encode,
+    "reconstruct": Reconstruct,
+    "classify": Classify,
+    "regress": Regress,
+}

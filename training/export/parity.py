@@ -40,23 +40,37 @@ class Parity:
 
 
 @torch.no_grad()
-def torch_answer(model: InvariantVAE, preprocessing: Preprocessing, name: str, signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def torch_answer(  # noqa: PLR0917 - one order for every caller
+    model: InvariantVAE,
+    preprocessing: Preprocessing,
+    name: str,
+    signature: Signature,
+    inputs: Mapping[str, Array],
+    drawn: Preprocessing | None = None,
+) -> dict[str, Array]:
     """What the torch model answers to a signature's inputs, outputs by name, computed in the model's own precision."""
     tensors = [torch.from_numpy(inputs[spec.name]) for spec in signature.inputs]
     precision = model.grid.dtype
     if name == "decode":
-        answers: tuple[torch.Tensor, ...] = (Decode(model, preprocessing).to(precision)(*(tensor.to(precision) for tensor in tensors)),)
+        answers: tuple[torch.Tensor, ...] = (Decode(model, drawn or preprocessing).to(precision)(*(tensor.to(precision) for tensor in tensors)),)
     else:
         kind, dtype = name.split(".")
-        values = Normalise(preprocessing, dtype)(tensors[0]).to(precision)
-        answers = MODULES[kind](model, preprocessing).to(precision)(values)
+        values = Normalise(preprocessing, dtype, model.specification.input_kind)(tensors[0]).to(precision)
+        answers = MODULES[kind](model, preprocessing).to(precision)(values, *(tensor.to(precision) for tensor in tensors[1:]))
     return {spec.name: answer.numpy() for spec, answer in zip(signature.outputs, answers, strict=True)}
 
 
-def check_parity(
-    model: InvariantVAE, preprocessing: Preprocessing, signatures: Mapping[str, Signature], graphs: Mapping[str, bytes], weights: bytes
+def check_parity(  # noqa: PLR0917 - one order for every caller
+    model: InvariantVAE,
+    preprocessing: Preprocessing,
+    signatures: Mapping[str, Signature],
+    graphs: Mapping[str, bytes],
+    weights: bytes,
+    drawn: Preprocessing | None = None,
 ) -> Parity:
     """Compares every signature in every batch size with torch, and the largest batch with its rows alone.
+
+    `drawn`: preprocessing of what is drawn, where another kind goes in.
 
     Raises:
         ParityError: a difference above TOLERANCE of the output's range (and above three times the model's own rounding), or an answer that is
@@ -67,9 +81,9 @@ def check_parity(
     for name, signature in signatures.items():
         runner = GraphRunner(graphs[name], weights, [spec.name for spec in signature.outputs])
         inputs = probe_inputs(signature, model.specification, preprocessing, max(BATCH_SIZES), _SEED)
-        expected = torch_answer(model, preprocessing, name, signature, inputs)
+        expected = torch_answer(model, preprocessing, name, signature, inputs, drawn)
         _require_finite(name, expected)
-        exact = torch_answer(exact_model, preprocessing, name, signature, inputs)
+        exact = torch_answer(exact_model, preprocessing, name, signature, inputs, drawn)
         alone = [runner.run({key: value[row : row + 1] for key, value in inputs.items()}) for row in range(max(BATCH_SIZES))]
         for rows in BATCH_SIZES:
             answers = runner.run({key: value[:rows] for key, value in inputs.items()})

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from dichroic.bundle import Preprocessing, Signature, TensorSpec
-from training.latent.specification import ModelSpecification
+from training.latent.specification import ConditionColumn, ModelSpecification, TargetColumn
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -22,19 +22,30 @@ def probe_inputs(signature: Signature, specification: ModelSpecification, prepro
 
 def _one(spec: TensorSpec, specification: ModelSpecification, preprocessing: Preprocessing, rows: int, generator: np.random.Generator) -> Array:
     shape = (rows, *spec.row_shape)
-    if spec.name == "images":
+    if spec.name in ("images", "spectra"):
         return _pictures(spec, specification, preprocessing, rows, generator)
+    height, width, _ = specification.drawn_shape
     limits = {
         "angle_rad": (-math.pi, math.pi),
         "scale": (0.8, 1.25),
-        "shift_down_px": (-0.1 * specification.height_px, 0.1 * specification.height_px),
-        "shift_right_px": (-0.1 * specification.width_px, 0.1 * specification.width_px),
+        "shift_down_px": (-0.1 * height, 0.1 * height),
+        "shift_right_px": (-0.1 * width, 0.1 * width),
     }
     if spec.name == "class_weights":
         return np.eye(spec.row_shape[0], dtype=np.float32)[generator.integers(spec.row_shape[0], size=rows)]
+    if spec.name in ("conditions", "targets"):
+        columns = specification.conditions if spec.name == "conditions" else specification.targets
+        return np.stack([_column(column, rows, generator) for column in columns], axis=1).astype(np.float32)
     if spec.name in limits:
         return generator.uniform(*limits[spec.name], shape).astype(np.float32)
     return generator.standard_normal(shape).astype(np.float32)
+
+
+def _column(column: ConditionColumn | TargetColumn, rows: int, generator: np.random.Generator) -> Array:
+    """A category's index, or a number as the training data has it; (rows,)."""
+    if isinstance(column, ConditionColumn) and column.categories:
+        return generator.integers(len(column.categories), size=rows)
+    return column.mean + column.sd * generator.standard_normal(rows)
 
 
 def _pictures(spec: TensorSpec, specification: ModelSpecification, preprocessing: Preprocessing, rows: int, generator: np.random.Generator) -> Array:

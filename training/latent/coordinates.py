@@ -22,7 +22,7 @@ def pixel_grid(height: int, width: int) -> Tensor:
     a rotation would shear.
 
     Args:
-        height: rows, >= 2.
+        height: rows, >= 1; a spectrum has one, at coordinate 0.
         width: columns, >= 2.
 
     Returns:

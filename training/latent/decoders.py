@@ -28,18 +28,21 @@ class SpatialDecoder(nn.Module):
         for out_size in rest:
             self.hidden.append(nn.Linear(size, out_size))
             size = out_size
-        self.output = nn.Linear(size, specification.channels)
+        self.output = nn.Linear(size, specification.drawn_shape[2])
         # [ours] At every layer, not at the first alone: classes then differ in what they draw and not in shades of one picture.
         widths = specification.decoder_widths if specification.class_source else ()
         self.of_class = nn.ModuleList(nn.Linear(specification.class_count, width, bias=False) for width in widths)
+        widths = specification.decoder_widths if specification.context_size else ()
+        self.of_context = nn.ModuleList(nn.Linear(specification.context_size, width, bias=False) for width in widths)
 
-    def forward(self, coordinates: Tensor, content: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    def forward(self, coordinates: Tensor, content: Tensor, class_weights: Tensor | None = None, context: Tensor | None = None) -> Tensor:
         """The likelihood's parameter at each coordinate.
 
         Args:
             coordinates: (n, N, 2) x', already moved by the pose.
             content: (n, d) z; d may be 0.
             class_weights: (n, K) one-hot; None for a model without classes.
+            context: (n, context_size) conditions and targets; None for a model without.
 
         Returns:
             (n, N, c).
@@ -47,16 +50,22 @@ class SpatialDecoder(nn.Module):
         features = self.of_coordinates(coordinates)
         if self.of_content is not None:
             features = features + self.of_content(content)[:, None, :]
-        if class_weights is None:
+        told = self._told(class_weights, context)
+        if not told:
             features = tanh(features)
             for layer in self.hidden:
                 features = tanh(layer(features))
             return self.output(features)
-        of_class = [layer(class_weights)[:, None, :] for layer in self.of_class]
-        features = tanh(features + of_class[0])
-        for layer, part in zip(self.hidden, of_class[1:], strict=True):
+        features = tanh(features + told[0])
+        for layer, part in zip(self.hidden, told[1:], strict=True):
             features = tanh(layer(features) + part)
         return self.output(features)
+
+    def _told(self, class_weights: Tensor | None, context: Tensor | None) -> list[Tensor]:
+        """What class and context add at each layer, (n, 1, width) each; empty where there is neither."""
+        parts = [] if class_weights is None else [[layer(class_weights)[:, None, :] for layer in self.of_class]]
+        parts += [] if context is None else [[layer(context)[:, None, :] for layer in self.of_context]]
+        return parts[0] if len(parts) == 1 else [sum(pair[1:], pair[0]) for pair in zip(*parts, strict=True)]
 
 
 class PlainDecoder(nn.Module):
@@ -64,19 +73,20 @@ class PlainDecoder(nn.Module):
 
     def __init__(self, specification: ModelSpecification) -> None:
         super().__init__()
-        self.channels = specification.channels
+        self.channels = specification.drawn_shape[2]
         self.pixels = specification.pixels
         self.hidden = nn.ModuleList()
-        # The class enters beside the content.
-        size = specification.content_size + len(specification.class_names)
+        # Class and context enter beside the content.
+        size = specification.content_size + len(specification.class_names) + specification.context_size
         for out_size in specification.decoder_widths:
             self.hidden.append(nn.Linear(size, out_size))
             size = out_size
         self.output = nn.Linear(size, self.pixels * self.channels)
 
-    def forward(self, content: Tensor, class_weights: Tensor | None = None) -> Tensor:
-        """The likelihood's parameter of every pixel: content (n, d) and, with classes, one-hot class weights (n, K) → (n, N, c)."""
-        features = content if class_weights is None else torch.cat((content, class_weights), dim=1)
+    def forward(self, content: Tensor, class_weights: Tensor | None = None, context: Tensor | None = None) -> Tensor:
+        """The likelihood's parameter of every pixel: content (n, d), with classes one-hot (n, K), with a context (n, ·) → (n, N, c)."""
+        told = [part for part in (class_weights, context) if part is not None]
+        features = torch.cat((content, *told), dim=1) if told else content
         for layer in self.hidden:
             features = tanh(layer(features))
         return self.output(features).reshape(-1, self.pixels, self.channels)

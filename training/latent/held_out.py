@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from training.data.dataset import DataSet
 from training.data.patches import cut_patches
 from training.data.splits import block_split
 from training.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_BLOCKS_PER_AXIS = 5
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,48 @@ class Split:
     train: Array
     validation: Array
     held_out: Array
+
+
+def held_out_unit(made: DataSet, window_px: int | None) -> str:
+    """What is held out of a file as a whole.
+
+    Groups where it names several; else blocks of patches, a run of frames, blocks of positions where spectra were taken at places, or images.
+    """
+    if len(np.unique(made.arrays.get("group", np.zeros(1)))) > 1:
+        return "groups"
+    if window_px:
+        return "blocks"
+    if "frames" in made.arrays and "images" not in made.arrays:
+        return "frames"
+    if "spectra" in made.arrays and len(np.unique(_position_blocks(made))) > 1:
+        return "position blocks"
+    return "images"
+
+
+def split_rows(made: DataSet, unit: str, fraction: float, seed: int, *, validation: bool) -> Split:
+    """Which rows of a file train, validate and are held out, (·,) int64 each; `unit` is anything but "blocks".
+
+    Raises:
+        InputError: TOO_FEW_IMAGES, TOO_FEW_GROUPS.
+    """
+    content = next(made.arrays[name] for name in ("images", "frames", "spectra") if name in made.arrays)
+    rows = np.arange(len(content))
+    if unit == "frames":
+        return split_frames(rows, fraction, validation=validation)
+    group = _position_blocks(made) if unit == "position blocks" else made.arrays.get("group")
+    return split_images(rows, group, fraction, seed, validation=validation)
+
+
+def _position_blocks(made: DataSet) -> Array:
+    """The block of each place (n,): the scanned area in 5 × 5; neighbouring spectra, and images cut about them, are nearly one."""
+    if "position_um" not in made.arrays:
+        return np.zeros(1)
+    place = made.arrays["position_um"]
+    span = np.ptp(place, axis=0)
+    share = (place - place.min(axis=0)) / np.where(span > 0, span, 1)
+    cell = np.minimum((share * _BLOCKS_PER_AXIS).astype(np.int64), _BLOCKS_PER_AXIS - 1)
+    blocks: Array = cell @ np.array([1, _BLOCKS_PER_AXIS])[: cell.shape[1]]
+    return blocks
 
 
 def split_patches(images: Array, window_px: int, stride_px: int, fraction: float, seed: int, *, validation: bool) -> Split:

@@ -8,7 +8,7 @@ import numpy as np
 
 from training.data.dataset import DataSet
 from training.errors import InputError
-from training.latent.held_out import split_frames, split_images
+from training.latent.held_out import split_rows
 from training.recipe import FileData, Recipe
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,11 +40,9 @@ def split_labels(trained: list[DataSet], units: list[str], data: FileData, recip
     parts = []
     for made, unit in zip(trained, units, strict=True):
         labels = _checked_labels(made, recipe.model.classes if taught else None)
-        if unit == "frames":
-            parts.append(split_frames(labels, data.held_out_fraction, validation=wants_validation))
-        else:
-            parts.append(split_images(labels, made.arrays.get("group"), data.held_out_fraction, recipe.seed, validation=wants_validation))
-    train, chosen, held_out = (np.concatenate([getattr(part, name) for part in parts]) for name in ("train", "validation", "held_out"))
+        rows = split_rows(made, unit, data.held_out_fraction, recipe.seed, validation=wants_validation)
+        parts.append([labels[part] for part in (rows.train, rows.validation, rows.held_out)])
+    train, chosen, held_out = (np.concatenate([part[index] for part in parts]) for index in range(3))
     empty = [k for k in range(recipe.model.classes) if not np.any(train == k)]
     if taught and empty:
         raise InputError(

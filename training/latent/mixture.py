@@ -16,7 +16,7 @@ from torch.nn import functional
 from training.latent.encoders import Posterior
 from training.latent.likelihoods import log_probability
 from training.latent.model import InvariantVAE
-from training.latent.objective import kl_to_standard_normal
+from training.latent.objective import CapacityNow, kl_to_standard_normal, weighed
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class MixtureBound:
     discrete: Tensor
     posterior: Posterior
 
-    def loss(self, pose_beta: float, content_beta: float, discrete_beta: float) -> Tensor:
-        """Mean over images, scalar."""
-        return (self.reconstruction + pose_beta * self.pose + content_beta * self.content + discrete_beta * self.discrete).mean()
+    def loss(self, pose_beta: float, content_beta: float | CapacityNow, discrete_beta: float | CapacityNow) -> Tensor:
+        """Mean over images, scalar; content's and discrete terms may be a capacity's."""
+        return weighed(self.reconstruction, ((self.pose, pose_beta), (self.content, content_beta), (self.discrete, discrete_beta)))
 
     def total(self) -> Tensor:
         """−ELBO (n,) with every β = 1."""
@@ -69,6 +69,8 @@ def mixture_bound(
     pairs: Pairs | None = None,
     negligible: float = 0.0,
     generator: torch.Generator | None = None,
+    context: Tensor | None = None,
+    outputs: Tensor | None = None,
 ) -> MixtureBound:
     """One-sample estimate of −ELBO over the continuous latents; the discrete ones are summed over.
 
@@ -82,13 +84,15 @@ def mixture_bound(
         negligible: with all pairs wanted, those of an image that are no more probable than this are left out: for evaluation, where a
             millionth of some thousand nats is nothing and most of the K·B pairs are less probable.
         generator: draws the random pairs.
+        context: as in `objective.bound`; classes and bins do not depend on it.
+        outputs: as in `objective.bound`.
     """
-    found = model.posterior(images)
+    found = model.posterior(images, context)
     weights, discrete = _weights(found, labels)
     pose_size = len(model.specification.pose_names)
 
     def parts(rows: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        reconstruction, divergence = _decode(model, images, found, noise, rows, index, chosen)
+        reconstruction, divergence = _decode(model, images if outputs is None else outputs, found, noise, rows, index, chosen, context)
         return reconstruction, divergence[:, :pose_size].sum(dim=1), divergence[:, pose_size:].sum(dim=1)
 
     if pairs is None or pairs.most_probable + pairs.at_random >= weights.shape[1]:
@@ -158,7 +162,7 @@ def _estimate(share: Tensor, part: Tensor, factor: Tensor) -> Tensor:
 
 
 def _decode(  # noqa: PLR0917 - the one caller is above
-    model: InvariantVAE, images: Tensor, found: Posterior, noise: Tensor, rows: Tensor, index: Tensor, chosen: Tensor | None
+    model: InvariantVAE, images: Tensor, found: Posterior, noise: Tensor, rows: Tensor, index: Tensor, chosen: Tensor | None, context: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Of images `rows` (m,) with pairs `index` (m,): −log p(x|z, c, b) (m,) and the KL of each latent (m, L)."""
     specification = model.specification
@@ -167,7 +171,7 @@ def _decode(  # noqa: PLR0917 - the one caller is above
     mean, sd = (part.flatten(1, 2)[rows, at] for part in (found.mean, found.sd))
     latents = model.placed((mean + sd * noise[rows])[:, None], bins[:, None])[:, 0]  # z = μ + σ ε
     weights = functional.one_hot(classes, specification.class_count).to(latents.dtype) if specification.class_source else None
-    sampling = model.split(latents, weights)
+    sampling = model.split(latents, weights, None if context is None else context[rows])
     values = images.flatten(1, 2)
     if chosen is None:
         output, factor = model.draw(sampling), 1.0

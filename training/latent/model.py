@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.latent.context import Context
 from training.latent.coordinates import object_shift_px, pixel_grid, sampling_shift, transform, wrap_angle
 from training.latent.decoders import PlainDecoder, SpatialDecoder
 from training.latent.encoders import Encoder, Posterior
@@ -24,7 +25,8 @@ _NOISE_START = 0.1
 class Sampling:
     """How the decoder's coordinates move: φ (n,) radians, dx (n, 2) grid units, s (n,) > 0; the content (n, d); class weights (n, K) or None.
 
-    What the model does not vary stands there once, as the identity, with a first axis of 1.
+    `context` (n, ·): conditions and targets as the networks see them, or None. What the model does not vary stands there once, as the identity,
+    with a first axis of 1.
     """
 
     angle: Tensor
@@ -32,6 +34,7 @@ class Sampling:
     scale: Tensor
     content: Tensor
     class_weights: Tensor | None = None
+    context: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,10 @@ class ObjectPose:
 
 
 class InvariantVAE(nn.Module):
-    """Raw latents z = [φ | dx, dy | s | content], all with prior N(0, 1), of an image (h, w, c) in the normalised scale."""
+    """Raw latents z = [φ | dx, dy | s | content], all with prior N(0, 1), of an image (h, w, c) in the normalised scale.
+
+    Spectra (l, c) are images of one row, (1, l, c), on either side. What is drawn need not be the kind that goes in.
+    """
 
     grid: Tensor
     bin_angles: Tensor
@@ -75,7 +81,8 @@ class InvariantVAE(nn.Module):
         self.spatial = bool(specification.invariances)
         self.encoder = Encoder(specification)
         self.decoder: SpatialDecoder | PlainDecoder = SpatialDecoder(specification) if self.spatial else PlainDecoder(specification)
-        self.register_buffer("grid", pixel_grid(specification.height_px, specification.width_px), persistent=False)
+        self.context = Context(specification)
+        self.register_buffer("grid", pixel_grid(*specification.drawn_shape[:2]), persistent=False)
         self.register_buffer("bin_angles", torch.tensor(bin_angles_rad(specification.angle_bins), dtype=torch.float32), persistent=False)
         learned = specification.likelihood == "gaussian" and specification.noise_sd is None
         self.log_noise = nn.Parameter(torch.tensor(math.log(_NOISE_START))) if learned else None
@@ -87,22 +94,34 @@ class InvariantVAE(nn.Module):
             return torch.exp(self.log_noise) + NOISE_FLOOR
         return self.grid.new_tensor(self.specification.noise_sd or 1.0)
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, h, w, c) to posterior mean and standard deviation of the raw latents, (n, L) each."""
-        return self.encoder(images)
+    def encode(self, images: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images (n, h, w, c) and what is told of them (n, ·) to posterior mean and standard deviation of the raw latents, (n, L) each."""
+        return self.encoder(images, context)
 
-    def posterior(self, images: Tensor) -> Posterior:
-        """Images (n, h, w, c) to the posterior over classes, angle bins and raw latents, of a model that has classes or angle bins."""
-        return self.encoder.posterior(images)
+    def posterior(self, images: Tensor, context: Tensor | None = None) -> Posterior:
+        """As `encode`, to the posterior over classes, angle bins and raw latents, of a model that has classes or angle bins."""
+        return self.encoder.posterior(images, context)
 
-    def read(self, images: Tensor) -> Reading:
-        """What is reported of images (n, h, w, c): the most probable class, its most probable bin, and that bin's Gaussian."""
+    def targets(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """q(y|x) of images (n, h, w, c): mean and standard deviation (n, t) of the standardised targets, of a model that has targets."""
+        return self.encoder.targets(images)
+
+    def context_of(self, images: Tensor, conditions: Tensor | None = None) -> Tensor | None:
+        """What the networks are told of images (n, h, w, c): conditions (n, k) in their units, and targets at q(y|x)'s mean; None for neither."""
+        return self.context(conditions, self.targets(images)[0] if self.specification.targets else None)
+
+    def read(self, images: Tensor, conditions: Tensor | None = None) -> Reading:
+        """What is reported of images (n, h, w, c): the most probable class, its most probable bin, and that bin's Gaussian.
+
+        Conditions (n, k) are in their units; targets are taken at their mean, q(y|x)'s.
+        """
         specification = self.specification
+        context = self.context_of(images, conditions)
         if not specification.is_mixture:
-            mean, sd = self.encode(images)
+            mean, sd = self.encode(images, context)
             angle_sd = specification.rotation_prior_sd_rad * sd[:, 0] if "rotation" in specification.invariances else None
-            return Reading(mean, sd, self.split(mean), angle_sd, None)
-        found = self.posterior(images)
+            return Reading(mean, sd, self.split(mean, context=context), angle_sd, None)
+        found = self.posterior(images, context)
         q = torch.exp(found.log_q)
         of_class = q.sum(dim=2)
         best_class = torch.argmax(of_class, dim=1, keepdim=True)  # (n, 1)
@@ -119,9 +138,9 @@ class InvariantVAE(nn.Module):
             spread = torch.square(way) + torch.square(p_r * sd[:, :, 0])
             angle_sd = torch.sqrt((of_bin * spread).sum(dim=1) / of_bin.sum(dim=1))
         if not specification.class_source:
-            return Reading(best_mean, best_sd, self.split(best_mean), angle_sd, None)
+            return Reading(best_mean, best_sd, self.split(best_mean, context=context), angle_sd, None)
         class_weights = functional.one_hot(best_class[:, 0], specification.class_count).to(best_mean.dtype)
-        return Reading(best_mean, best_sd, self.split(best_mean, class_weights), angle_sd, of_class)
+        return Reading(best_mean, best_sd, self.split(best_mean, class_weights, context), angle_sd, of_class)
 
     def placed(self, latents: Tensor, bins: Tensor) -> Tensor:
         """Raw latents (n, m, L) with the rotation latent counted from angle 0 in place of from the centre of its bin (n or 1, m)."""
@@ -130,7 +149,7 @@ class InvariantVAE(nn.Module):
         centre = self.bin_angles[bins] / self.specification.rotation_prior_sd_rad
         return torch.cat((latents[:, :, :1] + centre[:, :, None], latents[:, :, 1:]), dim=2)
 
-    def split(self, latents: Tensor, class_weights: Tensor | None = None) -> Sampling:
+    def split(self, latents: Tensor, class_weights: Tensor | None = None, context: Tensor | None = None) -> Sampling:
         """Raw latents (n, L) to what they mean: φ = p_r z_φ, dx = p_t z_t, s = exp(p_s z_s); identity where an invariance is absent."""
         specification = self.specification
         angle, scale, shift = latents.new_zeros(1), latents.new_ones(1), latents.new_zeros((1, 2))
@@ -139,24 +158,27 @@ class InvariantVAE(nn.Module):
             angle = specification.rotation_prior_sd_rad * latents[:, at]
             at += 1
         if "translation" in specification.invariances:
-            shift = specification.shift_prior_sd * latents[:, at : at + 2]
-            at += 2
+            shifts = 2 if specification.output_kind == "images" else 1
+            shift = specification.shift_prior_sd * latents[:, at : at + shifts]
+            if shifts == 1:  # along the columns; a spectrum has one row
+                shift = torch.cat((torch.zeros_like(shift), shift), dim=1)
+            at += shifts
         if "scale" in specification.invariances:
             scale = torch.exp(specification.scale_prior_log_sd * latents[:, at])
             at += 1
-        return Sampling(angle, shift, scale, latents[:, at:], class_weights)
+        return Sampling(angle, shift, scale, latents[:, at:], class_weights, context)
 
     def object_pose(self, sampling: Sampling) -> ObjectPose:
         """The pose of the object that these coordinates draw: angle = φ, scale = 1/s, centre = −(1/s)·dx·Rᵀ."""
         down, right = object_shift_px(sampling.angle, sampling.shift, sampling.scale, self.specification.longer_side_px)
         return ObjectPose(wrap_angle(sampling.angle), 1 / sampling.scale, down, right)
 
-    def sampling_at(self, pose: ObjectPose, content: Tensor, class_weights: Tensor | None = None) -> Sampling:
+    def sampling_at(self, pose: ObjectPose, content: Tensor, class_weights: Tensor | None = None, context: Tensor | None = None) -> Sampling:
         """The inverse of `object_pose`: the coordinates that draw the object at this pose."""
         scale = 1 / pose.scale
         side = self.specification.longer_side_px
         shift = sampling_shift(pose.angle_rad, scale, pose.shift_down_px, pose.shift_right_px, side)
-        return Sampling(pose.angle_rad, shift, scale, content, class_weights)
+        return Sampling(pose.angle_rad, shift, scale, content, class_weights, context)
 
     def draw(self, sampling: Sampling, grid: Tensor | None = None) -> Tensor:
         """The likelihood's parameter per pixel.
@@ -169,15 +191,14 @@ class InvariantVAE(nn.Module):
             (n, N or M, c).
         """
         if isinstance(self.decoder, PlainDecoder):
-            return self.decoder(sampling.content, sampling.class_weights)
+            return self.decoder(sampling.content, sampling.class_weights, sampling.context)
         moved = transform(self.grid if grid is None else grid, sampling.angle, sampling.shift, sampling.scale)
-        return self.decoder(moved, sampling.content, sampling.class_weights)
+        return self.decoder(moved, sampling.content, sampling.class_weights, sampling.context)
 
     def images(self, sampling: Sampling) -> Tensor:
-        """The mean image (n, h, w, c) in the normalised scale."""
-        specification = self.specification
-        mean = mean_image(specification.likelihood, self.draw(sampling))
-        return mean.reshape(-1, specification.height_px, specification.width_px, specification.channels)
+        """The mean image (n, h, w, c), or spectrum (n, 1, l, c), in the normalised scale of what is drawn."""
+        mean = mean_image(self.specification.likelihood, self.draw(sampling))
+        return mean.reshape(-1, *self.specification.drawn_shape)
 
 
 def bin_angles_rad(bins: int) -> list[float]:

@@ -12,6 +12,30 @@ from training.latent.model import InvariantVAE
 
 
 @dataclass(frozen=True)
+class CapacityNow:
+    """A capacity at one step of the fit: `nats` C(t), and `weight` γ."""
+
+    nats: float
+    weight: float
+
+    def penalty(self, divergence: Tensor) -> Tensor:
+        """γ |mean KL − C|, scalar, of KL (n,)."""
+        return self.weight * torch.abs(divergence.mean() - self.nats)
+
+
+def weighed(free: Tensor, parts: tuple[tuple[Tensor, float | CapacityNow], ...]) -> Tensor:
+    """The mean over images of `free` (n,) and each part's KL (n,) times its β, plus the capacities' penalties, scalar."""
+    for divergence, weight in parts:
+        if not isinstance(weight, CapacityNow):
+            free = free + weight * divergence
+    total = free.mean()
+    for divergence, weight in parts:
+        if isinstance(weight, CapacityNow):
+            total = total + weight.penalty(divergence)
+    return total
+
+
+@dataclass(frozen=True)
 class Bound:
     """The parts of −ELBO of each image.
 
@@ -27,10 +51,10 @@ class Bound:
     mean: Tensor
     sd: Tensor
 
-    def loss(self, pose_beta: float, content_beta: float, pose_size: int) -> Tensor:
-        """Mean over images of −log p(x|z) + β_pose KL_pose + β_content KL_content, scalar."""
+    def loss(self, pose_beta: float, content_beta: float | CapacityNow, pose_size: int) -> Tensor:
+        """Mean over images of −log p(x|z) + β_pose KL_pose + β_content KL_content, scalar; the last term may be a capacity's."""
         pose, content = self.divergences(pose_size)
-        return (self.reconstruction + pose_beta * pose + content_beta * content).mean()
+        return weighed(self.reconstruction, ((pose, pose_beta), (content, content_beta)))
 
     def divergences(self, pose_size: int) -> tuple[Tensor, Tensor]:
         """KL of the pose latents (n,) and of the content latents (n,), nats."""
@@ -46,7 +70,15 @@ def kl_to_standard_normal(mean: Tensor, sd: Tensor) -> Tensor:
     return 0.5 * (torch.square(mean) + torch.square(sd) - 1) - torch.log(sd)
 
 
-def bound(model: InvariantVAE, images: Tensor, noise: Tensor, chosen: Tensor | None = None) -> Bound:
+def bound(
+    model: InvariantVAE,
+    images: Tensor,
+    noise: Tensor,
+    chosen: Tensor | None = None,
+    *,
+    context: Tensor | None = None,
+    outputs: Tensor | None = None,
+) -> Bound:
     """One-sample estimate of −ELBO.
 
     Args:
@@ -55,13 +87,15 @@ def bound(model: InvariantVAE, images: Tensor, noise: Tensor, chosen: Tensor | N
         noise: (n, L) drawn from N(0, 1).
         chosen: (n, M) int64, pixels drawn uniformly for each image. The sum over all N pixels is then estimated by N/M times the sum over
             these, whose expectation is the whole sum: the bound stays unbiased. None: all pixels.
+        context: (n, ·) conditions and targets as the networks see them, for a model that has some: log p(x|z, c), q(z|x, c).
+        outputs: (n, h', w', c') what the decoder draws, where that is not the images (VED): log p(outputs|z), q(z|images).
 
     Returns:
         The bound's parts; the reconstruction is summed over pixels and channels.
     """
-    mean, sd = model.encode(images)
-    sampling = model.split(mean + sd * noise)  # z = μ + σ ε
-    values = images.flatten(1, 2)
+    mean, sd = model.encode(images, context)
+    sampling = model.split(mean + sd * noise, context=context)  # z = μ + σ ε
+    values = (images if outputs is None else outputs).flatten(1, 2)
     if chosen is None:
         output, weight = model.draw(sampling), 1.0
     else:

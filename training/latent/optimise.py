@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from tqdm import tqdm
 from training.errors import InputError
 from training.latent.alignment import Aligned
 from training.latent.checkpoint import Array, Checkpoint, CheckpointStore
+from training.latent.companions import Companions, CompanionTensors
 from training.latent.coordinates import pixel_grid
 from training.latent.encoders import Posterior
 from training.latent.evaluate import held_out_bound, sample_bound
 from training.latent.history import EpochFigures, History, Tally
-from training.latent.mixture import Pairs, choice_entropy, mixture_bound, usage_pull
+from training.latent.mixture import MixtureBound, Pairs, choice_entropy, mixture_bound, usage_pull
 from training.latent.model import InvariantVAE
-from training.latent.objective import bound
+from training.latent.objective import Bound, bound
+from training.latent.regression import tell
 from training.latent.schedule import Weights, weights_at
 from training.latent.specification import ModelSpecification
 from training.latent.teachers import AlignmentTeacher, EquivarianceTeacher, OrientationTeacher, Teacher, View
@@ -48,7 +50,8 @@ class Fit:
     """One fit with its restarts. `images` and `validation`: (n, h, w, c) float32, normalised (and clipped for the Bernoulli kinds).
 
     `labels` (n,) int64, −1 for unlabelled images: of semi-supervised models. `aligned`: what alignment found of `images`, to be taught. With an
-    orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step.
+    orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step. `beside`: the conditions,
+    standardised targets (NaN: not known) and normalised outputs of `images`, `validation_beside` those of `validation`.
     """
 
     def __init__(
@@ -63,17 +66,24 @@ class Fit:
         device: torch.device,
         labels: Array | None = None,
         aligned: Aligned | None = None,
+        beside: Companions | None = None,
+        validation_beside: Companions | None = None,
     ) -> None:
         self.specification = specification
         self.training = training
         self.images = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-        self.validation = validation
+        self.validation, self.validation_beside = validation, validation_beside or Companions()
+        self.beside = (beside or Companions()).tensors(device)
         self.seed = seed
         self.store = store
         self.device = device
         self.labels = None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(device)
-        # Where every image has a label, each is also learned from without it.
-        self.rows = np.flatnonzero(labels < 0) if labels is not None and (labels < 0).any() else np.arange(len(images))
+        known = None if labels is None else labels >= 0
+        if specification.targets and beside is not None and beside.targets is not None:
+            known = np.isfinite(beside.targets).any(axis=1)
+        # Where every image has a label, or a target, each is also learned from without it.
+        self.rows = np.flatnonzero(~known) if known is not None and not known.all() else np.arange(len(images))
+        self.labelled_rows = None if known is None else torch.from_numpy(np.flatnonzero(known)).to(device)
         self.steps = math.ceil(len(self.rows) / training.batch_size)
         self.teacher = self._teacher(images, aligned)
         self.taught_epochs = self.teacher.epochs if self.teacher is not None else 0
@@ -117,7 +127,9 @@ class Fit:
 
     def _end_restart(self) -> None:
         # With one restart there is nothing to choose, and no images were set aside for it.
-        value = float(held_out_bound(self.model, self.validation, seed=self.seed).total.mean()) if len(self.validation) else 0.0
+        value = 0.0
+        if len(self.validation):
+            value = float(held_out_bound(self.model, self.validation, seed=self.seed, beside=self.validation_beside).total.mean())
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.model.state_dict().items()}
         # The last step's weights have drawn no loss yet; and a NaN would win over whatever comes after it.
         if not math.isfinite(value) or not all(np.isfinite(array).all() for array in arrays.values()):
@@ -141,8 +153,9 @@ class Fit:
 
     def _labelled_batches(self) -> Iterator[Tensor]:
         """For ever, every labelled image in turn, in a new order each time round: none goes unused, however many there are."""
-        assert self.labels is not None  # noqa: S101 (semi-supervised)
-        rows, size = torch.nonzero(self.labels >= 0)[:, 0], self.training.classes.labelled_batch_size
+        assert self.labelled_rows is not None  # noqa: S101 (semi-supervised)
+        rows = self.labelled_rows
+        size = (self.training.regression if self.specification.targets else self.training.classes).labelled_batch_size
         generator, left = torch.Generator().manual_seed(self._stream("labelled")), rows[:0]
         while True:
             while len(left) < size:
@@ -154,7 +167,7 @@ class Fit:
         generator = torch.Generator(device=self.device).manual_seed(self._stream("noise"))
         # Anew in each epoch, so that a resumed fit goes on alike.
         self._usage = torch.full((self.specification.class_count,), 1 / self.specification.class_count, device=self.device)
-        self._labelled = self._labelled_batches() if self.labels is not None else None
+        self._labelled = self._labelled_batches() if self.labelled_rows is not None else None
         self._tally = Tally(torch.zeros((), device=self.device))
         for index, rows in enumerate(self._batches()):
             self.optimiser.zero_grad()
@@ -169,7 +182,7 @@ class Fit:
             raise _diverged(f"The loss became {mean} in epoch {self.epoch + 1}")
         self.epoch += 1
         teaching = self.epoch <= self.taught_epochs
-        validation = None if teaching else sample_bound(self.model, self.validation, seed=self.seed)
+        validation = None if teaching else sample_bound(self.model, self.validation, seed=self.seed, beside=self.validation_beside)
         self.history += (self._tally.figures(self.epoch, validation),)
         bar.set_postfix_str(f"{'lesson' if teaching else 'loss'} {mean:.4g}")
 
@@ -189,7 +202,7 @@ class Fit:
         if self.epoch < self.taught_epochs:
             assert self.teacher is not None  # noqa: S101 (taught_epochs > 0)
             self._set_learning_rate(self.teacher.learning_rate * max(0.01, 1 - (self.epoch + part) / self.taught_epochs))
-            yield self.teacher.lesson(self.model, self.teacher.view(self.images, rows, generator), generator)
+            yield self.teacher.lesson(self.model, self._view(rows, generator), generator)
             return
         fraction = (self.epoch - self.taught_epochs + part) / self.training.epochs
         weights = weights_at(self.training, fraction)
@@ -198,7 +211,8 @@ class Fit:
             labelled = next(self._labelled)
             for piece in labelled.chunk(self._pieces(len(labelled))):
                 yield len(piece) / len(labelled) * self._labelled_loss(piece, weights, generator)
-            if (self.epoch - self.taught_epochs) / self.training.epochs < self.training.classes.labelled_first:
+            recipe = self.training.regression if self.specification.targets else self.training.classes
+            if (self.epoch - self.taught_epochs) / self.training.epochs < recipe.labelled_first:
                 return
         for piece in rows.chunk(self._pieces(len(rows))):
             yield len(piece) / len(rows) * self._improve(piece, len(piece) / len(rows), weights, fraction, generator)
@@ -206,24 +220,40 @@ class Fit:
     def _pieces(self, count: int) -> int:
         """In how many pieces a batch of so many images is decoded: activations that fit into a processor's cache, and are not mapped anew."""
         specification, training = self.specification, self.training
-        if self.device.type != "cpu" or not self.model.spatial:
+        of_whole_batch = training.content_capacity is not None or training.class_capacity is not None  # no mean of the pieces' values
+        if self.device.type != "cpu" or not self.model.spatial or of_whole_batch:
             return 1
         wanted = training.classes.pairs_per_step + training.classes.random_pairs if training.classes.pairs_per_step else specification.pair_count
         pixels = training.pixels_per_step or specification.pixels
         return min(count, math.ceil(count * wanted * pixels * max(specification.decoder_widths) / _AT_ONCE))
 
-    def _improve(self, rows: Tensor, share: float, weights: Weights, fraction: float, generator: torch.Generator) -> Tensor:
+    def _view(self, rows: Tensor, generator: torch.Generator) -> View:
         view = self.teacher.view(self.images, rows, generator) if self.teacher is not None else View(self.images[rows], rows)
+        if self.specification.conditions and not self.specification.targets:  # targets are told, or drawn, in the loss itself
+            return replace(view, context=self._context(self.beside.at(rows)))
+        return view
+
+    def _improve(self, rows: Tensor, share: float, weights: Weights, fraction: float, generator: torch.Generator) -> Tensor:
+        """The loss of images without labels, a `share` of their batch."""
+        view = self._view(rows, generator)
+        if self.specification.targets:
+            assert self.beside.targets is not None  # noqa: S101 (a model with targets)
+            return self._target_loss(view.images, rows, torch.full_like(self.beside.targets[rows], math.nan), weights, generator)
+        parts = self._bound(view.images, rows, view.context, generator)
+        self._count(parts)
         told: Tensor | Posterior
-        if self.specification.is_mixture:
-            loss, told = self._mixture_loss(view.images, share, weights, generator)
+        if isinstance(parts, MixtureBound):
+            loss, told = self._mixture_loss(parts, share, weights), parts.posterior
         else:
-            noise, chosen = self._drawn(len(rows), generator)
-            parts = bound(self.model, view.images, noise, chosen)
-            self._tally.add_bound(parts.reconstruction, *parts.divergences(len(self.specification.pose_names)), None)
             loss, told = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names)), parts.mean
         reminder = self.teacher.reminder(self.model, view, told, fraction, generator) if self.teacher is not None else None
         return loss if reminder is None else loss + reminder
+
+    def _count(self, parts: Bound | MixtureBound) -> None:
+        if isinstance(parts, MixtureBound):
+            self._tally.add_bound(parts.reconstruction, parts.pose, parts.content, parts.discrete)
+        else:
+            self._tally.add_bound(parts.reconstruction, *parts.divergences(len(self.specification.pose_names)), None)
 
     def _drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Noise of the latents (n, L), and the pixels of this step (n, M), None for all."""
@@ -233,24 +263,48 @@ class Fit:
             return noise, None
         return noise, torch.randint(pixels, (count, wanted), generator=generator, device=self.device)
 
-    def _pairs(self) -> Pairs | None:
+    def _context(self, beside: CompanionTensors, targets: Tensor | None = None) -> Tensor | None:
+        return self.model.context(beside.conditions, targets)
+
+    def _bound(
+        self, images: Tensor, rows: Tensor, context: Tensor | None, generator: torch.Generator, labels: Tensor | None = None
+    ) -> Bound | MixtureBound:
+        """The bound of these images, which are seen with this context and stand in these rows of the data."""
+        noise, chosen = self._drawn(len(images), generator)
+        outputs = self.beside.at(rows).outputs
+        if not self.specification.is_mixture:
+            return bound(self.model, images, noise, chosen, context=context, outputs=outputs)
         recipe = self.training.classes
-        return Pairs(recipe.pairs_per_step, recipe.random_pairs) if recipe.pairs_per_step else None
+        pairs = Pairs(recipe.pairs_per_step, recipe.random_pairs) if recipe.pairs_per_step else None
+        return mixture_bound(
+            self.model, images, noise, labels=labels, chosen=chosen, pairs=pairs, generator=generator, context=context, outputs=outputs
+        )
 
     def _labelled_loss(self, rows: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:
+        """The loss of images with a label, or with targets."""
+        images = self.images[rows]
+        if self.specification.targets:
+            assert self.beside.targets is not None  # noqa: S101 (a model with targets)
+            return self._target_loss(images, rows, self.beside.targets[rows], weights, generator)
         assert self.labels is not None  # noqa: S101 (semi-supervised)
-        images, labels = self.images[rows], self.labels[rows]
-        noise, chosen = self._drawn(len(rows), generator)
-        parts = mixture_bound(self.model, images, noise, labels=labels, chosen=chosen, pairs=self._pairs(), generator=generator)
+        labels = self.labels[rows]
+        parts = self._bound(images, rows, self._context(self.beside.at(rows)), generator, labels)
+        assert isinstance(parts, MixtureBound)  # noqa: S101 (a mixture)
         loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
         return loss + self.training.classes.label_weight * functional.nll_loss(parts.class_log_q, labels)
 
-    def _mixture_loss(self, images: Tensor, share: float, weights: Weights, generator: torch.Generator) -> tuple[Tensor, Posterior]:
-        """The loss of images without labels, a `share` of their batch, and their posterior."""
+    def _target_loss(self, images: Tensor, rows: Tensor, known: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:
+        told = tell(self.model, images, known, torch.randn(known.shape, generator=generator, device=self.device))
+        parts = self._bound(images, rows, self._context(self.beside.at(rows), told.values), generator)
+        self._count(parts)
+        if isinstance(parts, MixtureBound):
+            loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
+        else:
+            loss = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names))
+        return loss + told.divergence.mean() + self.training.regression.label_weight * told.surprise.mean()
+
+    def _mixture_loss(self, parts: MixtureBound, share: float, weights: Weights) -> Tensor:
         recipe = self.training.classes
-        noise, chosen = self._drawn(len(images), generator)
-        parts = mixture_bound(self.model, images, noise, chosen=chosen, pairs=self._pairs(), generator=generator)
-        self._tally.add_bound(parts.reconstruction, parts.pose, parts.content, parts.discrete)
         loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
         if recipe.usage_weight:
             rate = _USAGE_RATE * share
@@ -258,7 +312,7 @@ class Fit:
             loss = loss + recipe.usage_weight * usage_pull(parts.class_log_q, self._usage)
         if weights.choice:
             loss = loss + weights.choice * choice_entropy(parts.class_log_q)
-        return loss, parts.posterior
+        return loss
 
     def _set_learning_rate(self, rate: float) -> None:
         for group in self.optimiser.param_groups:

@@ -21,9 +21,13 @@ from training.errors import InputError
 from training.export.latent_bundle import Facts, Written, write_latent_bundle
 from training.latent.alignment import Aligned, Search, align
 from training.latent.checkpoint import Array, CheckpointStore
+from training.latent.columns import condition_columns, target_columns
 from training.latent.figures import measure
+from training.latent.normalisation import normalised
 from training.latent.optimise import Fit, Fitted
-from training.latent.prepare import Prepared, normalised, prepare_cards, prepare_files
+from training.latent.prepare import prepare_files
+from training.latent.prepare_drawn import prepare_cards, prepare_patch_spectra
+from training.latent.prepared import Prepared, beside_for_fit
 from training.latent.specification import INVARIANCES, ModelSpecification
 from training.recipe import CardsData, FileData, Recipe
 
@@ -101,7 +105,19 @@ def fit_model(recipe: Recipe, prepared: Prepared, store: CheckpointStore, device
     specification = specify(recipe, prepared)
     labels = prepared.labels
     aligned = align_images(recipe, specification, images, labels, device)
-    fit = Fit(specification, recipe.training, images, validation, seed=recipe.seed, store=store, device=device, labels=labels, aligned=aligned)
+    fit = Fit(
+        specification,
+        recipe.training,
+        images,
+        validation,
+        seed=recipe.seed,
+        store=store,
+        device=device,
+        labels=labels,
+        aligned=aligned,
+        beside=beside_for_fit(specification, prepared, prepared.beside),
+        validation_beside=beside_for_fit(specification, prepared, prepared.validation_beside),
+    )
     return fit.run(resume=resume)
 
 
@@ -115,6 +131,7 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
         name=recipe.name,
         card=recipe.card,
         preprocessing=prepared.preprocessing,
+        output_preprocessing=prepared.output_preprocessing,
         training_data=TrainingData(source=prepared.source, licence=prepared.licence, sha256=prepared.sha256),
         notes=prepared.notes,
         remark=prepared.remark,
@@ -122,8 +139,8 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
         pixel_size_nm=prepared.pixel_size_nm,
         metrics=metrics,
         calibration=calibration,
-        novelty_threshold=novelty.threshold,
-        novelty_false_alarm_rate=novelty.false_alarm_rate,
+        novelty_threshold=None if novelty is None else novelty.threshold,
+        novelty_false_alarm_rate=None if novelty is None else novelty.false_alarm_rate,
         history=fitted.history,
         timings_s={"data": data_s, "fit": trained - began, "measure": time.monotonic() - trained},
     )
@@ -145,7 +162,7 @@ def prepare(request: Request) -> Prepared:
     if not isinstance(data, FileData):
         if request.data or request.channel or request.licence:
             raise InputError("DATA_NOT_USED", f"Recipe {recipe.name!r} draws its own data; leave out --data, --channel and --licence.")
-        return prepare_cards(recipe, data)
+        return prepare_cards(recipe, data) if isinstance(data, CardsData) else prepare_patch_spectra(recipe, data)
     paths = request.data or _named_files(data)
     channel = request.channel or data.channel
     sets = [(path.name in data.evaluate_only, read_data(path, channel)) for path in paths]
@@ -168,14 +185,14 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
     """The model's specification: the recipe's networks for the data's images.
 
     Raises:
-        InputError: BINS_NEED_SQUARES.
+        InputError: BINS_NEED_SQUARES, and those of condition_columns and target_columns.
     """
     _, height, width, channels = prepared.held_out.images.shape  # training patches may be cut wider, to be turned
     if recipe.model.angle_bins and height != width:
         raise InputError(
             "BINS_NEED_SQUARES", f"angle_bins turn images by quarters, which only square ones stand; these have {height} × {width} px: crop them."
         )
-    model = recipe.model
+    model, outputs = recipe.model, prepared.beside.outputs
     return ModelSpecification(
         height_px=height,
         width_px=width,
@@ -195,6 +212,11 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
         angle_bins=model.angle_bins,
         class_source=model.class_source,
         class_names=_class_names(recipe),
+        input_kind=model.input_kind,
+        output_kind=model.output_kind,
+        output_shape=None if outputs is None else (outputs.shape[1], outputs.shape[2], outputs.shape[3]),
+        conditions=condition_columns(prepared.conditions, prepared.beside.conditions),
+        targets=target_columns(prepared.targets, prepared.beside.targets),
     )
 
 

@@ -7,8 +7,37 @@ from typing import Literal
 
 Invariance = Literal["rotation", "translation", "scale"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
+DataKind = Literal["images", "spectra"]
 ClassSource = Literal["", "joint", "semi_supervised"]
 INVARIANCES: tuple[Invariance, ...] = ("rotation", "translation", "scale")
+
+
+@dataclass(frozen=True)
+class ConditionColumn:
+    """One column of the conditions: a number in `unit`, seen by the networks as (value − mean)/sd of the training data; or a category, one-hot."""
+
+    name: str
+    unit: str
+    meaning: str
+    categories: tuple[str, ...] = ()
+    mean: float = 0.0
+    sd: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """How many numbers the networks see of it."""
+        return len(self.categories) or 1
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """One target in `unit`; the networks see and tell (value − mean)/sd of the known ones of the training data."""
+
+    name: str
+    unit: str
+    meaning: str
+    mean: float = 0.0
+    sd: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -16,9 +45,9 @@ class ModelSpecification:
     """One model of the family {vae, rvae, tvae, svae, ... , rtsvae}.
 
     Attributes:
-        height_px: image rows.
-        width_px: image columns.
-        channels: values per pixel.
+        height_px: rows of the images that go in; 1 for spectra.
+        width_px: columns of the images that go in; points of spectra.
+        channels: values per pixel that go in.
         invariances: any subset of rotation, translation, scale; each adds its latents in that order.
         content_size: d, number of content latents, >= 0.
         rotation_prior_sd_rad: p_r, φ = p_r·z.
@@ -35,6 +64,11 @@ class ModelSpecification:
             prior sd p_r = π/B, so that the prior is nearly uniform on the circle; 0: one Gaussian. Square images only.
         class_source: "joint": classes found without labels; "semi_supervised": learned from few labels (M2); "": no classes.
         class_names: K >= 2 names, in the order of the class probabilities; empty without classes.
+        input_kind: what goes in. A spectrum (l, c) is an image of one row.
+        output_kind: what the decoder draws; the invariances are of that. Of spectra: one shift, no rotation.
+        output_shape: (height, width, channels) drawn; None: those that go in.
+        conditions: what encoder and decoder are told, in the order of the columns.
+        targets: what a semi-supervised regression tells from the data alone, and encoder and decoder then see.
     """
 
     height_px: int
@@ -54,6 +88,26 @@ class ModelSpecification:
     angle_bins: int = 0
     class_source: ClassSource = ""
     class_names: tuple[str, ...] = ()
+    input_kind: DataKind = "images"
+    output_kind: DataKind = "images"
+    output_shape: tuple[int, int, int] | None = None
+    conditions: tuple[ConditionColumn, ...] = ()
+    targets: tuple[TargetColumn, ...] = ()
+
+    @property
+    def translates(self) -> bool:
+        """Whether another kind is drawn than goes in (VED)."""
+        return self.input_kind != self.output_kind
+
+    @property
+    def drawn_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of what the decoder draws."""
+        return self.output_shape or (self.height_px, self.width_px, self.channels)
+
+    @property
+    def context_size(self) -> int:
+        """How many numbers encoder and decoder are told beside the data: conditions, categories one-hot, then targets."""
+        return sum(column.width for column in self.conditions) + len(self.targets)
 
     @property
     def is_mixture(self) -> bool:
@@ -82,22 +136,22 @@ class ModelSpecification:
 
     @property
     def pixels(self) -> int:
-        """N = H·W."""
-        return self.height_px * self.width_px
+        """N = H·W, drawn."""
+        return self.drawn_shape[0] * self.drawn_shape[1]
 
     @property
     def longer_side_px(self) -> int:
-        """The side that spans [−1, 1]."""
-        return max(self.height_px, self.width_px)
+        """The drawn side that spans [−1, 1]."""
+        return max(self.drawn_shape[:2])
 
     @property
     def pose_names(self) -> tuple[str, ...]:
-        """Raw pose latents in order [φ | dx, dy | s]."""
+        """Raw pose latents in order [φ | dx, dy | s]; a spectrum has one shift."""
         names: list[str] = []
         if "rotation" in self.invariances:
             names.append("rotation")
         if "translation" in self.invariances:
-            names += ["shift_1", "shift_2"]
+            names += ["shift_1", "shift_2"] if self.output_kind == "images" else ["shift_1"]
         if "scale" in self.invariances:
             names.append("scale")
         return tuple(names)

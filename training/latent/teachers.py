@@ -32,11 +32,15 @@ _POSE_WEIGHT = 10.0
 
 @dataclass(frozen=True)
 class View:
-    """A batch as the encoder sees it: `images` (n, h, w, c), their `rows` (n,) in the data, and the `turn` (n,) radians they were turned by."""
+    """A batch as the encoder sees it: `images` (n, h, w, c), their `rows` (n,) in the data, and the `turn` (n,) radians they were turned by.
+
+    `context` (n, ·): what the networks are told of them.
+    """
 
     images: Tensor
     rows: Tensor
     turn: Tensor | None = None
+    context: Tensor | None = None
 
 
 class Teacher(Protocol):
@@ -68,7 +72,7 @@ class EquivarianceTeacher:
 
     def lesson(self, model: InvariantVAE, view: View, generator: torch.Generator) -> Tensor:
         """See Teacher."""
-        mean, _ = model.encode(view.images)
+        mean, _ = model.encode(view.images, view.context)
         return self._disagreement(model, view, mean, generator) + _ANCHOR * torch.square(mean).mean()
 
     def reminder(self, model: InvariantVAE, view: View, told: Tensor | Posterior, fraction: float, generator: torch.Generator) -> Tensor | None:
@@ -76,7 +80,7 @@ class EquivarianceTeacher:
         weight = falling(self._recipe.weight, self._recipe.weight_until, fraction)
         if weight <= 0:
             return None
-        mean = model.encode(view.images)[0] if isinstance(told, Posterior) else told
+        mean = model.encode(view.images, view.context)[0] if isinstance(told, Posterior) else told
         return weight * self._disagreement(model, view, mean, generator)
 
     def _disagreement(self, model: InvariantVAE, view: View, mean: Tensor, generator: torch.Generator) -> Tensor:
@@ -88,7 +92,7 @@ class EquivarianceTeacher:
             recipe.scale if "scale" in present else 1.0,
             generator,
         )
-        moved_mean, _ = model.encode(move_images(view.images, model.grid, movement))
+        moved_mean, _ = model.encode(move_images(view.images, model.grid, movement), view.context)
         return equivariance_error(model, mean, moved_mean, movement)
 
 
@@ -109,13 +113,13 @@ class OrientationTeacher:
 
     def lesson(self, model: InvariantVAE, view: View, generator: torch.Generator) -> Tensor:
         """See Teacher."""
-        mean, _ = model.encode(view.images)
+        mean, _ = model.encode(view.images, view.context)
         # With its weight here too: Adam's second moments must not be those of a loss a thousand times smaller when the bound joins in.
         return self._weight * (self._misdirection(model, view, mean) + _ANCHOR * torch.square(mean).mean())
 
     def reminder(self, model: InvariantVAE, view: View, told: Tensor | Posterior, fraction: float, generator: torch.Generator) -> Tensor | None:
         """See Teacher."""
-        mean = model.encode(view.images)[0] if isinstance(told, Posterior) else told
+        mean = model.encode(view.images, view.context)[0] if isinstance(told, Posterior) else told
         return self._weight * self._misdirection(model, view, mean)
 
     def _misdirection(self, model: InvariantVAE, view: View, mean: Tensor) -> Tensor:
@@ -138,7 +142,7 @@ class AlignmentTeacher:
     def lesson(self, model: InvariantVAE, view: View, generator: torch.Generator) -> Tensor:
         """See Teacher."""
         movement = draw_movement(len(view.rows), self._turn_rad, 0.0, 1.0, generator)
-        found = model.posterior(move_images(view.images, model.grid, movement))
+        found = model.posterior(move_images(view.images, model.grid, movement), view.context)
         return placement_error(model, found, self._aligned.classes[view.rows], moved_poses(self._poses(view.rows), movement))
 
     def reminder(self, model: InvariantVAE, view: View, told: Tensor | Posterior, fraction: float, generator: torch.Generator) -> Tensor | None:

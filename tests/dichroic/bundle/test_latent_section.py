@@ -46,6 +46,20 @@ DISAGREEING: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def test_a_decoder_may_draw_by_its_targets_and_by_no_others(tmp_path: Path) -> None:
+    folder = write_family(tmp_path, Family(draws_by_targets=True))
+    manifest = read_bundle(folder).manifest
+    assert manifest.latent is not None
+    assert manifest.signatures["decode"].inputs[-1].name == "targets"
+    fewer = manifest.latent.model_dump(mode="json") | {"targets": [TARGETS[0].model_dump(mode="json")]}
+    rewrite_manifest(folder, latent=fewer)
+    with pytest.raises(BundleRefusedError, match=r"targets|target_mean"):
+        read_bundle(folder)
+    without = {name: signature for name, signature in manifest.signatures.items() if not name.startswith("regress")}
+    with pytest.raises(ValueError, match="input targets is there"):
+        manifest.latent.model_copy(update={"targets": ()}).check_signatures(without)
+
+
 @pytest.mark.parametrize("case", DISAGREEING)
 def test_a_bundle_whose_section_and_signatures_disagree_is_refused_by_the_load_sequence(tmp_path: Path, case: str) -> None:
     changes, words = DISAGREEING[case]

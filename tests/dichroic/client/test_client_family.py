@@ -73,6 +73,16 @@ def test_spectra_are_sent_in_place_of_images(client: Any, server: FakeServer) ->
     assert (list(request.spectra.shape), list(request.images.shape)) == ([2, 4], [])
 
 
+def test_decode_and_a_grid_send_targets_for_every_row(client: Any, server: FakeServer) -> None:
+    client.decode("toy", content=[[1.0], [2.0]], targets=[0.5, 3])
+    sent = from_array(server.asked("Decode")[0].targets, field="")
+    assert (sent.tolist(), sent.dtype) == ([[0.5, 3], [0.5, 3]], np.float32)
+    client.decode_manifold("toy", targets=[4.0])
+    assert from_array(server.asked("DecodeManifold")[0].targets, field="").tolist() == [[4.0]]
+    with pytest.raises(InvalidTensorError, match=r"\(n, t\) or \(t,\)"):
+        client.decode("toy", targets=2.0)
+
+
 def test_decode_sends_class_and_conditions_and_takes_spectra(client: Any, server: FakeServer) -> None:
     client.decode("toy", content=[[1.0], [2.0]], class_index=3, conditions=[0.5])
     request = server.asked("Decode")[0]

@@ -22,6 +22,7 @@ FAMILY = Family()
 TELLING = Family(conditions=(), targets=(), source="joint", tells_classes_in_reconstruct=True, topology=("line", "circle"))
 TO_SPECTRA = Family(classes=(), conditions=(), targets=(), output_kind="spectra")
 SPECTRA = Family(classes=(), conditions=(), targets=(), input_kind="spectra", output_kind="spectra")
+BY_TARGETS = Family(classes=(), conditions=(), draws_by_targets=True)
 IMAGES = np.random.default_rng(3).random((3, 8, 8)).astype(np.float32)
 CONDITIONS = np.array([[0.5, 0], [-1.5, 2], [3, 1]], np.float32)
 CLASSES = np.array([2, 0, 1])
@@ -33,6 +34,7 @@ async def family(tmp_path: Path) -> AsyncIterator[Running]:
     write_family(tmp_path, TELLING, name="telling")
     write_family(tmp_path, TO_SPECTRA, name="to_spectra")
     write_family(tmp_path, SPECTRA, name="spectra")
+    write_family(tmp_path, BY_TARGETS, name="by_targets")
     write_toy(tmp_path, Toy())
     async with running_on(tmp_path) as running:
         yield running
@@ -72,6 +74,17 @@ async def test_decode_draws_the_class_and_the_conditions(family: Running) -> Non
     np.testing.assert_allclose(read(response, "images"), FAMILY.decode(content, CLASSES, CONDITIONS), atol=1e-4)
     response = await family.latent.Decode(asked(pb.DecodeRequest, "telling", class_index=CLASSES))
     np.testing.assert_allclose(read(response, "images"), TELLING.decode(np.zeros((3, 2), np.float32), CLASSES), atol=1e-4)
+
+
+async def test_decode_and_its_grid_draw_what_has_the_targets(family: Running) -> None:
+    content, targets = np.array([[1, 2], [0, 0]], np.float32), np.array([[0.5, -1], [2, 3]], np.float32)
+    response = await family.latent.Decode(asked(pb.DecodeRequest, "by_targets", content=content, targets=targets))
+    np.testing.assert_allclose(read(response, "images"), BY_TARGETS.decode(content, targets=targets), atol=1e-4)
+    grid = {"axis_2": 1, "count_1": 2, "count_2": 3, "targets": targets[:1]}
+    response = await family.latent.DecodeManifold(asked(pb.DecodeManifoldRequest, "by_targets", **grid))
+    at = np.stack(np.meshgrid(read(response, "values_1"), read(response, "values_2"), indexing="ij"), axis=-1).reshape(-1, 2)
+    expected = BY_TARGETS.decode(at, targets=np.repeat(targets[:1], 6, axis=0))
+    np.testing.assert_allclose(read(response, "images").reshape(6, 8, 8), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("model", "toy"), [("family", FAMILY), ("telling", TELLING)])
@@ -152,6 +165,8 @@ def changed(values: NDArray, at: Any, value: float) -> NDArray:
     return copy
 
 
+NO_CLASS_GRID = {name: value for name, value in GRID.items() if name not in ("class_index", "conditions")}
+
 # method, model, fields, reason, field, row, words of the message
 BAD: dict[str, tuple[str, str, dict[str, Any], str, str, int | None, str]] = {
     "conditions missing": ("Encode", "family", without(GOOD, "conditions"), TENSOR, "conditions", None, "voltage [V], phase (3 categories)"),
@@ -169,6 +184,12 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str, str, int | None, str]] = {
     "category below": ("Decode", "family", LATENT | {"conditions": changed(CONDITIONS, (1, 1), -1)}, TENSOR, "conditions", 1, "phase of row 1"),
     "category between": ("Encode", "family", GOOD | {"conditions": changed(CONDITIONS, (0, 1), 0.5)}, TENSOR, "conditions", 0, "0.5"),
     "category NaN": ("Encode", "family", GOOD | {"conditions": changed(CONDITIONS, (0, 1), np.nan)}, TENSOR, "conditions", 0, "nan"),
+    "targets missing": ("Decode", "by_targets", {"content": np.zeros((2, 2), np.float32)}, TENSOR, "targets", None, "strain [%]"),
+    "targets missing in a grid": ("DecodeManifold", "by_targets", NO_CLASS_GRID, TENSOR, "targets", None, "missing"),
+    "targets too few": ("Decode", "by_targets", {"targets": np.zeros((2, 1), np.float32)}, TENSOR, "targets", None, "(n, 2)"),
+    "targets NaN": ("Decode", "by_targets", {"targets": np.array([[0, 1], [0, np.nan]], np.float32)}, TENSOR, "targets", 1, "NaN"),
+    "targets where none are drawn by": ("Decode", "family", LATENT | {"targets": CONDITIONS}, TENSOR, "targets", None, "does not draw by them"),
+    "targets of a model without": ("Decode", "toy", {"targets": CONDITIONS}, TENSOR, "targets", None, "has no targets"),
     "class missing": ("Decode", "family", without(LATENT, "class_index"), TENSOR, "class_index", None, "heart, spade, club"),
     "class missing in a grid": ("DecodeManifold", "family", without(GRID, "class_index"), TENSOR, "class_index", None, "missing"),
     "class too high": ("Decode", "family", LATENT | {"class_index": np.array([0, 3, 1])}, TENSOR, "class_index", 1, "0 to 2"),

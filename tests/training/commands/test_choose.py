@@ -12,7 +12,7 @@ from training.__main__ import main
 from training.choose import compare as comparing
 from training.latent.checkpoint import Checkpoint, CheckpointStore
 from training.latent.pipeline import Request
-from training.latent.prepare import Prepared
+from training.latent.prepared import Prepared
 
 TRIED = ("--invariances", "none", "rotation", "--content-sizes", "1", "2", "--epochs", "2")
 SMALL = CARDS + "validation_per_suit = 10\n"

@@ -11,7 +11,7 @@ from tests.training.latent.recipes import write_images, write_recipe
 from training.errors import InputError
 from training.latent.held_out import Split, split_frames, split_patches
 from training.latent.pipeline import Request, prepare
-from training.latent.prepare import Prepared
+from training.latent.prepared import Prepared
 from training.recipe import read_recipe
 
 SIDE = 48

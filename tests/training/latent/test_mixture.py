@@ -74,7 +74,7 @@ def test_labelled_bound_takes_the_label_and_sums_over_its_bins_alone() -> None:
         sure = log_q - 1e4 * (1 - torch.eye(3)[labels])[:, :, None]
         sure = sure - torch.logsumexp(sure.flatten(1), dim=1)[:, None, None]
         posterior = model.posterior(images)
-        model.posterior = lambda _: type(posterior)(posterior.mean, posterior.sd, sure)  # type: ignore[method-assign]
+        model.posterior = lambda *_: type(posterior)(posterior.mean, posterior.sd, sure)  # type: ignore[method-assign]
         unlabelled = mixture_bound(model, images, noise)
     torch.testing.assert_close(found.reconstruction, unlabelled.reconstruction, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(found.discrete + math.log(3), unlabelled.discrete, rtol=1e-4, atol=1e-3)
@@ -163,7 +163,7 @@ def test_angle_sd_is_the_bins_own_when_one_is_sure_and_wide_when_two_opposite_on
 
     def told(q: list[float]) -> tuple[float, float]:
         log_q = torch.log(torch.tensor(q) + 1e-12)[None, None]
-        model.posterior = lambda _: type(found)(torch.zeros_like(found.mean), torch.full_like(found.sd, 0.1), log_q)  # type: ignore[method-assign]
+        model.posterior = lambda *_: type(found)(torch.zeros_like(found.mean), torch.full_like(found.sd, 0.1), log_q)  # type: ignore[method-assign]
         reading = model.read(images)
         assert reading.angle_sd_rad is not None
         return float(reading.sampling.angle), float(reading.angle_sd_rad)

@@ -10,7 +10,7 @@ import pytest
 from tests.training.latent.recipes import random_images, write_images, write_recipe
 from training.errors import InputError
 from training.latent.pipeline import Request, prepare
-from training.latent.prepare import Prepared
+from training.latent.prepared import Prepared
 from training.recipe import read_recipe
 
 

@@ -14,11 +14,13 @@ from training.latent.checkpoint import CheckpointStore
 from training.latent.coordinates import pixel_grid
 from training.latent.evaluate import encode_images
 from training.latent.figures import measure
+from training.latent.normalisation import normalised
 from training.latent.optimise import Fit
 from training.latent.orientation import crop, stripe_direction, turn_and_crop, wide_px
 from training.latent.pipeline import specify
 from training.latent.pose_metrics import fisher_lee_correlation, median_angle_error_deg
-from training.latent.prepare import Prepared, normalised, prepare_files
+from training.latent.prepare import prepare_files
+from training.latent.prepared import Prepared
 from training.recipe import FileData, Recipe, read_recipe
 
 ORIENTED = MODEL.replace("content_size = 1", "content_size = 1\nangle_symmetry = 2") + "\n[training.orientation]\nepochs = 1\nweight = 10.0\n"

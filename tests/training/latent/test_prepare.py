@@ -8,8 +8,9 @@ import pytest
 from tests.training.latent.recipes import CARDS, MODEL, random_images, write_images, write_recipe
 from training.errors import InputError
 from training.latent.held_out import split_images, split_patches
+from training.latent.normalisation import normalised
 from training.latent.pipeline import Request, prepare, specify
-from training.latent.prepare import Prepared, normalised
+from training.latent.prepared import Prepared
 from training.recipe import read_recipe
 
 WINDOW = "window_px = 8\nstride_px = 2\n"

@@ -12,7 +12,7 @@ from training.data.dataset import DataSet
 from training.errors import InputError
 from training.latent import pipeline
 from training.latent.pipeline import Request, prepare
-from training.latent.prepare import Prepared
+from training.latent.prepared import Prepared
 from training.recipe import read_recipe
 
 OWN = 'files = ["theirs.npz"]\nevaluate_only = ["later.npz"]\ncitation = "their paper"\nnotes = "About their scan."\n'
