@@ -37,6 +37,11 @@ class LatentGraphs:
         if self.manifest.latent is None or self.manifest.preprocessing is None:
             raise InputError("UNSUPPORTED_BUNDLE", f"{self.folder} is a bundle of kind {self.manifest.kind}; figures are drawn of latent bundles.")
         self.latent: LatentSection = self.manifest.latent
+        if self.latent.conditions or self.latent.targets or {self.latent.input_kind, self.latent.output_kind} != {"images"}:
+            raise InputError(
+                "UNSUPPORTED_BUNDLE",
+                f"{self.folder} has spectra, conditions or targets; figures are drawn of models from images to images without them.",
+            )
         self.preprocessing: Preprocessing = self.manifest.preprocessing
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
