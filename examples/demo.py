@@ -1,4 +1,4 @@
-"""From a scan to answers: starts the service, asks it over gRPC and HTTP as acquisition software would, prints a table and draws a picture.
+"""From a scan to answers: starts the service, asks it over gRPC and HTTP as acquisition software would, prints a table and draws pictures.
 
     python examples/demo.py [--image FILE] [--channel QUANTITY] [--model domains] [--stride 8] [--out demo.png]
 
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dichroic import Client, Encoding, ModelInfo, Reconstruction
 from dichroic.errors import DichroicError
+from examples.family import ask_family
 from examples.local_service import LocalService, running_service
 from examples.picture import draw
 from training.data.dataset import DataSet
@@ -69,13 +70,15 @@ def main() -> int:
             warn(scan, answers.info)
             show(scan, answers)
             ask_over_http(service, arguments.model, answers)
+            family = arguments.out.with_name(f"{arguments.out.stem}-family.png")
+            drawn = ask_family(service.grpc_address, family)
     except (InputError, DichroicError) as error:
         print(f"error: {error} [{error.reason}]", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     draw(arguments.out, image, scan, answers, angles_deg=DECODE_ANGLES_DEG)
-    print(f"\npicture: {arguments.out}")
+    print(f"\npicture: {arguments.out}" + (f", {family}" if drawn else ""))
     return 0
 
 

@@ -23,7 +23,7 @@ class Knowing(InvariantVAE):
 
     turns = 1.0
 
-    def read(self, images: torch.Tensor) -> Reading:
+    def read(self, images: torch.Tensor, conditions: object = None) -> Reading:
         found = super().read(images)
         told = images[:, 0, :4, 0]
         sampling = replace(found.sampling, angle=self.turns * told[:, 0], shift=told[:, 1:3], scale=torch.exp(told[:, 3]))
