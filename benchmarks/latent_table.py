@@ -77,6 +77,16 @@ CASES = {
 }
 
 
+_PAGE = """# Classes and poses of held-out cards, budget `{budget}`
+
+Written by `python -m benchmarks.latent_table --budget {budget}`. The worst seed counts. Every seed draws cards of its own; held-out cards
+come from an independent random stream. Published figures are of other people's cards; `none`: no figure was ever published. In every case
+classes and poses are aligned first ([decision 0011](../../../docs/decisions/0011-alignment-before-the-bound.md)).
+
+{table}
+"""
+
+
 def recipe_facts(name: str, budget: str, seed: int) -> dict[str, Any]:
     """The recipe of a case, as a recipe file would hold it. Every seed draws cards of its own."""
     case, size = CASES[name], BUDGETS[budget]
@@ -117,7 +127,10 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     results = {name: [one_seed(name, arguments.budget, seed, arguments.device, arguments.out) for seed in arguments.seeds] for name in arguments.case}
-    print(table(results))
+    found = table(results)
+    print(found)
+    if set(results) == set(CASES):  # the whole table, for people to read
+        (arguments.out / f"{arguments.budget}.md").write_text(_PAGE.format(budget=arguments.budget, table=found), encoding="utf-8")
     met = all(worst(name, rows)[figure] >= least for name, rows in results.items() for figure, least in CASES[name].targets.items())
     print(f"targets {'met' if met else 'NOT met'}; figures in {arguments.out}")
     return 0 if met else 1
