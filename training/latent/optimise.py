@@ -225,7 +225,7 @@ class Fit:
             return 1
         wanted = training.classes.pairs_per_step + training.classes.random_pairs if training.classes.pairs_per_step else specification.pair_count
         pixels = training.pixels_per_step or specification.pixels
-        return min(count, math.ceil(count * wanted * pixels * max(specification.decoder_widths) / _AT_ONCE))
+        return pieces_of(count, wanted * pixels * max(specification.decoder_widths))
 
     def _view(self, rows: Tensor, generator: torch.Generator) -> View:
         view = self.teacher.view(self.images, rows, generator) if self.teacher is not None else View(self.images[rows], rows)
@@ -337,6 +337,11 @@ class Fit:
             if moments:
                 self.optimiser.state[parameter] = {m: t if m == "step" else t.to(self.device) for m, t in moments.items()}
         self.best_arrays = {name[len("best/") :]: array for name, array in state.arrays.items() if name.startswith("best/")}
+
+
+def pieces_of(count: int, values_per_image: int) -> int:
+    """In how many pieces a batch of `count` images is decoded on a processor, when a layer has so many activations for each image."""
+    return min(count, math.ceil(count * values_per_image / _AT_ONCE))
 
 
 def _diverged(what: str) -> InputError:
