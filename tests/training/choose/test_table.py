@@ -52,5 +52,5 @@ def test_short_fits_one_seed_and_a_useless_angle_are_told(recipe: Recipe) -> Non
 
 def test_json_holds_the_same_with_the_lines_to_change(recipe: Recipe) -> None:
     told = as_facts(recipe, made(3.0))
-    assert told["recommended"] == {"invariances": ("rotation", "translation"), "content_size": 1, "classes": 0}
+    assert told["recommended"] == {"invariances": ("rotation", "translation"), "content_size": 1, "classes": 0, "of_spectra": False}
     assert told["toml"] == '[model]\ninvariances = ["rotation", "translation"]'

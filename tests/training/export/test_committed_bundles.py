@@ -12,8 +12,10 @@ from dichroic.bundle import Bundle, read_bundle
 from dichroic.bundle.arrays import unpack
 from training.data.cards import SUITS, SYMMETRY_ORDER, draw_cards
 from training.data.dataset import DataSet
+from training.data.patch_spectra import draw_patch_spectra
 from training.export.sessions import GraphRunner
-from training.latent.pose_metrics import median_angle_error_deg, shift_r2
+from training.latent.class_metrics import class_agreement
+from training.latent.pose_metrics import fisher_lee_correlation, median_angle_error_deg, shift_r2
 from training.recipe import CardsData, read_recipe
 
 FOLDER = Path(__file__).parents[3] / "bundles"
@@ -25,8 +27,12 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     return read_bundle(request.param)
 
 
-def test_both_demo_bundles_are_there_in_one_version_each() -> None:
-    assert [(path.parent.name, path.name) for path in BUNDLES] == [("cards", "1"), ("domains", "1")]
+NAMES = ("cards", "cards_joint", "cards_semi", "domains", "patch_spectrum")
+
+
+def test_demo_bundles_are_there_in_one_version_each_and_each_has_its_recipe() -> None:
+    assert [(path.parent.name, path.name) for path in BUNDLES] == [(name, "1") for name in NAMES]
+    assert sorted(path.stem for path in (FOLDER.parent / "recipes").glob("*.toml")) == list(NAMES)
 
 
 def test_bundle_is_under_one_megabyte(bundle: Bundle) -> None:
@@ -46,6 +52,9 @@ def test_bundle_replays_its_golden_answers(bundle: Bundle) -> None:
 def test_bundle_has_a_novelty_threshold_and_its_quantiles(bundle: Bundle) -> None:
     latent, errors = bundle.manifest.latent, bundle.manifest.calibration.reconstruction_error
     assert latent is not None
+    if latent.input_kind != latent.output_kind:  # nothing is reconstructed
+        assert (errors, latent.novelty_threshold) == (None, None)
+        return
     assert errors is not None
     assert [quantile.probability for quantile in errors.quantiles] == [0.5, 0.9, 0.95, 0.99]
     assert latent.novelty_threshold == errors.quantiles[-1].value
@@ -67,16 +76,16 @@ def test_cards_bundle_meets_its_targets() -> None:
 
 
 @functools.cache
-def fresh_cards() -> DataSet:
+def fresh_cards(name: str = "cards") -> DataSet:
     """Cards as the recipe draws them, from a seed that no figure in the bundle was measured with."""
-    data = read_recipe(FOLDER.parent / "recipes" / "cards.toml").data
+    data = read_recipe(FOLDER.parent / "recipes" / f"{name}.toml").data
     assert isinstance(data, CardsData)
     assert data.seed != 20260
     return draw_cards(300, angle_deg=data.angle_deg, shear_deg=data.shear_deg, shift=data.shift, side=data.side_px, seed=20260, stream="test")
 
 
-def answers(signature: str, images: np.ndarray) -> dict[str, np.ndarray]:
-    bundle = read_bundle(FOLDER / "cards" / "1")
+def answers(signature: str, images: np.ndarray, name: str = "cards") -> dict[str, np.ndarray]:
+    bundle = read_bundle(FOLDER / name / "1")
     declared = bundle.manifest.signatures[signature]
     outputs = [spec.name for spec in declared.outputs]
     return GraphRunner(bundle.files[declared.graph], bundle.files["weights.safetensors"], outputs).run({"images": images})
@@ -109,3 +118,27 @@ def test_cards_novelty_threshold_lets_known_cards_pass_and_stops_noise() -> None
     assert np.mean(known > latent.novelty_threshold) <= 0.04  # 300 images at a rate of 0.01
     noise = np.random.default_rng(0).random((20, 48, 48), dtype=np.float32)
     assert (answers("reconstruct.float32", noise)["error"] > latent.novelty_threshold).all()
+
+
+@pytest.mark.parametrize("name", ["cards_joint", "cards_semi"])
+def test_class_bundles_sort_cards_drawn_anew_and_find_their_angles(name: str) -> None:
+    drawn = fresh_cards(name).arrays
+    found = answers("encode.float32", drawn["images"], name)
+    classified = answers("classify.float32", drawn["images"], name)["class_probabilities"]
+    np.testing.assert_allclose(classified, found["class_probabilities"], atol=1e-5)
+    agreement = class_agreement(classified.argmax(axis=1), drawn["labels"], 4, matched=name == "cards_joint")
+    assert agreement.accuracy >= 0.995
+    for label, suit in enumerate(SUITS):
+        rows = drawn["labels"] == label
+        order = SYMMETRY_ORDER[suit]
+        assert fisher_lee_correlation(order * found["angle_rad"][rows], order * drawn["truth_angle_rad"][rows]) >= 0.99, suit
+
+
+def test_patch_spectrum_predicts_loops_drawn_anew() -> None:
+    drawn = draw_patch_spectra(300, seed=20260, stream="test").arrays
+    content = answers("encode.float32", drawn["images"], "patch_spectrum")["content"]
+    bundle = read_bundle(FOLDER / "patch_spectrum" / "1")
+    runner = GraphRunner(bundle.files[bundle.manifest.signatures["decode"].graph], bundle.files["weights.safetensors"], ["spectra"])
+    predicted = runner.run({"content": content})["spectra"]
+    residual = np.square(predicted - drawn["spectra"]).sum() / np.square(drawn["spectra"] - drawn["spectra"].mean(axis=0)).sum()
+    assert 1 - residual >= 0.97  # the drawn noise alone leaves 0.986
