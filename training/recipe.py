@@ -14,77 +14,10 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, model
 from training.data.suits import SUITS
 from training.errors import InputError
 from training.recipe_data import CardsData, FileData, Normalisation, PatchSpectrumData
-from training.recipe_sections import Capacity, DataKind, NonNegative, Positive, Regression, Section, Text
+from training.recipe_model import Model
+from training.recipe_sections import Capacity, NonNegative, Positive, Regression, Section, Text
 
-Invariance = Literal["rotation", "translation", "scale"]
-Width = Annotated[int, Field(ge=1, le=4096)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
-
-
-class Model(Section):
-    """The network; the fields are explained in training/latent/specification.py."""
-
-    input_kind: DataKind = "images"
-    output_kind: DataKind = "images"
-    invariances: tuple[Invariance, ...] = ()
-    content_size: Annotated[int, Field(ge=0, le=256)] = 2
-    rotation_prior_sd_rad: Positive = 1.0
-    shift_prior_sd: Positive = 0.1
-    scale_prior_log_sd: Positive = 0.1
-    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = "bernoulli"
-    noise_sd: Positive | Literal["learned"] = "learned"
-    encoder: Literal["mlp", "convolutional"] = "convolutional"
-    encoder_channels: Annotated[tuple[Width, ...], Field(min_length=1)] = (16, 32, 32)
-    encoder_widths: tuple[Width, ...] = (128, 128)
-    decoder_widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (128, 128, 128)
-    angle_symmetry: Annotated[int, Field(ge=0, le=12)] = 0
-    angle_bins: Annotated[int, Field(ge=0, le=72, multiple_of=4)] = 0
-    class_source: Literal["", "joint", "semi_supervised"] = ""
-    classes: Annotated[int, Field(ge=0, le=64)] = 0
-    class_names: tuple[Text, ...] = ()
-
-    @model_validator(mode="after")
-    def _has_latents(self) -> Self:
-        if not self.invariances and not self.content_size:
-            raise ValueError("a model needs content_size >= 1 or an invariance: it has no latent otherwise")
-        if len(set(self.invariances)) != len(self.invariances):
-            raise ValueError("an invariance is listed twice")
-        if self.angle_symmetry and "rotation" not in self.invariances:
-            raise ValueError("angle_symmetry is of the angle, which only a model with the invariance 'rotation' has")
-        return self
-
-    @model_validator(mode="after")
-    def _kinds_allow_it(self) -> Self:
-        if self.output_kind == "spectra" and "rotation" in self.invariances:
-            raise ValueError(
-                "the invariance 'rotation' is impossible for the dimension of the data: a spectrum, which this model gives, does not turn; "
-                "'translation' (one shift along its axis) and 'scale' are possible"
-            )
-        if self.angle_bins and self.input_kind == "spectra":
-            raise ValueError("angle_bins turn the images that go in by quarters, and spectra do not turn: leave them out")
-        return self
-
-    @model_validator(mode="after")
-    def _classes_agree(self) -> Self:
-        if bool(self.class_source) != bool(self.classes):
-            raise ValueError('class_source ("joint" or "semi_supervised") and classes (how many, at least 2) are given together or not at all')
-        if self.classes == 1:
-            raise ValueError("classes = 1 says nothing of any image: give 2 or more, or leave out class_source and classes")
-        if self.class_names and len(self.class_names) != self.classes:
-            raise ValueError(f"{len(self.class_names)} class_names for {self.classes} classes")
-        if len(set(self.class_names)) != len(self.class_names):
-            raise ValueError("a class is named twice")
-        return self
-
-    @model_validator(mode="after")
-    def _bins_have_an_angle(self) -> Self:
-        if self.angle_bins and "rotation" not in self.invariances:
-            raise ValueError("angle_bins are of the angle, which only a model with the invariance 'rotation' has")
-        if self.angle_bins and self.angle_symmetry:
-            raise ValueError("angle_bins cover the whole circle and angle_symmetry a part of it: give one of them")
-        if self.class_source and self.angle_symmetry:
-            raise ValueError("a model with classes has objects of several symmetries: leave out angle_symmetry")
-        return self
 
 
 class Equivariance(Section):
@@ -158,6 +91,7 @@ class Classes(Section):
         labelled_batch_size: of semi-supervised models, beside `batch_size` unlabelled images.
         labelled_first: share of the fit in which labelled images alone are learned from.
         label_weight: of the cross-entropy of labelled images.
+        edge_weight: [ours] nats per image and squared step: of model.class_edges; see class_graph.py.
     """
 
     usage_weight: NonNegative = 0.0
@@ -170,6 +104,7 @@ class Classes(Section):
     labelled_batch_size: Annotated[int, Field(ge=1)] = 32
     labelled_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
     label_weight: NonNegative = 20.0
+    edge_weight: NonNegative = 10.0
 
 
 class Training(Section):
@@ -248,6 +183,23 @@ class Recipe(Section):
             raise ValueError("[training.orientation] teaches a direction, which is the same after half a turn: set model.angle_symmetry = 2")
         if self.training.orientation.weight and not (isinstance(self.data, FileData) and self.data.window_px):
             raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px")
+        return self
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes' names: given, the cards' suits, or class_1, class_2, ... ; empty without classes."""
+        model = self.model
+        if model.class_names or not model.class_source:
+            return model.class_names
+        if model.class_source == "semi_supervised" and isinstance(self.data, CardsData):
+            return SUITS
+        return tuple(f"class_{index + 1}" for index in range(model.classes))
+
+    @model_validator(mode="after")
+    def _edges_join_classes(self) -> Self:
+        for name in (name for edge in self.model.class_edges for name in edge):
+            if name not in self.class_names:
+                raise ValueError(f"model.class_edges name {name!r}, which is no class; the classes are {', '.join(self.class_names)}")
         return self
 
     @property

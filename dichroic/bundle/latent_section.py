@@ -65,6 +65,7 @@ class LatentSection(Section):
     conditions: tuple[Condition, ...] = ()
     targets: tuple[Target, ...] = ()
     topology: tuple[TopologyAxis, ...] = ()
+    class_edges: tuple[tuple[Text, Text], ...] = ()
     input_kind: DataKind = "images"
     output_kind: DataKind = "images"
 
@@ -89,6 +90,15 @@ class LatentSection(Section):
             raise ValueError(f"topology has {len(self.topology)} entries for {self.content_size} content latents")
         if (self.image_height_px == 1) != (self.input_kind == self.output_kind == "spectra"):
             raise ValueError(f"image_height_px is {self.image_height_px}; it is 1 for a model of spectra alone, and 2 or more where there are images")
+        return self
+
+    @model_validator(mode="after")
+    def _edges_join_classes(self) -> Self:
+        for edge in self.class_edges:
+            if edge[0] == edge[1] or not set(edge) <= set(self.class_names):
+                raise ValueError(f"class_edges: {list(edge)} does not lead from one of the classes {list(self.class_names)} to another")
+        if len(set(self.class_edges)) != len(self.class_edges):
+            raise ValueError("an edge stands twice in class_edges")
         return self
 
     def check_signatures(self, signatures: Mapping[str, Signature]) -> None:

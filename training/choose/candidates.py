@@ -148,7 +148,11 @@ def variant(recipe: Recipe, candidate: Candidate, *, epochs: int, seed: int) -> 
     facts = recipe.model_dump(mode="json")
     model, training = facts["model"], facts["training"]
     model |= {"invariances": list(candidate.invariances), "content_size": candidate.content_size}
+    if recipe.model.topology:  # further content latents are on lines
+        model["topology"] = [*model["topology"], *["line"] * candidate.content_size][: candidate.content_size]
     if recipe.model.class_source:
+        if candidate.classes != recipe.model.classes:  # a graph of other classes
+            model["class_edges"] = []
         model["classes"] = candidate.classes
         model["class_names"] = model["class_names"] if len(model["class_names"]) == candidate.classes else []
     if "rotation" not in candidate.invariances:

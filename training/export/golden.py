@@ -20,7 +20,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ROWS = 4
 # Of an output's range. Ten times the parity bound: another processor or a GPU adds in another order.
 TOLERANCE = 1e-4
-# Angles this close to the jump at ±pi (for a symmetry of order m at ±pi/m) could replay on its other side.
+# Angles, and content on circles, this close to the jump at ±pi (for a symmetry of order m at ±pi/m) could replay on its other side.
 _CLEAR_OF_JUMP_RAD = 3.0
 # Two classes or two angle bins of nearly one probability could replay in the other order.
 _CLEAR_OF_TIE = 1e-3
@@ -45,13 +45,18 @@ def golden_answers(
 
 def _clear_of_jump(model: InvariantVAE, preprocessing: Preprocessing, name: str, signature: Signature) -> dict[str, Array]:
     has_angle = any(spec.name == "angle_rad" for spec in signature.outputs)
+    circles = {spec.name: list(model.specification.circle_columns(spec.name)) for spec in signature.outputs}
+    wraps = has_angle or any(circles.values())
     chooses = model.specification.is_mixture and name.partition(".")[0] not in ("decode", "regress")
-    inputs = probe_inputs(signature, model.specification, preprocessing, _TRIES if has_angle or chooses else ROWS, _SEED)
-    if has_angle or chooses:
+    inputs = probe_inputs(signature, model.specification, preprocessing, _TRIES if wraps or chooses else ROWS, _SEED)
+    if wraps or chooses:
         bad = np.zeros(_TRIES)
+        answers = torch_answer(model, preprocessing, name, signature, inputs) if wraps else {}
         if has_angle:
-            angles = torch_answer(model, preprocessing, name, signature, inputs)["angle_rad"]
-            bad += np.abs(angles) > _CLEAR_OF_JUMP_RAD / max(1, model.specification.angle_symmetry)
+            bad += np.abs(answers["angle_rad"]) > _CLEAR_OF_JUMP_RAD / max(1, model.specification.angle_symmetry)
+        for tensor, columns in circles.items():
+            if columns:
+                bad += (np.abs(answers[tensor][:, columns]) > _CLEAR_OF_JUMP_RAD).any(axis=1)
         if chooses:
             bad += _margin(model, preprocessing, name, inputs) < _CLEAR_OF_TIE
         rows = np.argsort(bad, kind="stable")[:ROWS]

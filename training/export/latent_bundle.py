@@ -197,6 +197,11 @@ def _family(specification: ModelSpecification) -> dict[str, Any]:
         found["conditions"] = tuple(_condition(column) for column in specification.conditions)
     if specification.targets:
         found["targets"] = tuple(Target(name=column.name, unit=column.unit, meaning=column.meaning) for column in specification.targets)
+    if "circle" in specification.topology:
+        found["topology"] = specification.topology
+    if specification.class_edges:
+        names = specification.class_names
+        found["class_edges"] = tuple((names[parent], names[child]) for parent, child in specification.class_edges)
     if specification.input_kind != "images" or specification.output_kind != "images":
         found |= {"input_kind": specification.input_kind, "output_kind": specification.output_kind}
     return found

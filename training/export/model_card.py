@@ -81,6 +81,7 @@ def _use(name: str, latent: LatentSection, preprocessing: Preprocessing, drawn: 
         f"- Values beyond that range are {outside}" + (f"; uint8 and uint16 images {integers}." if latent.input_kind == "images" else "."),
         *([f"- It gives {latent.output_kind}, in {drawn.unit}, {_ranges(drawn)}."] if drawn is not None else []),
         f"- Invariances: {', '.join(latent.invariances) or 'none'}; {latent.content_size} content latents.",
+        *_topology(latent),
         f"- Likelihood of a pixel: {latent.likelihood.replace('_', ' ')}.",
         "- Pose is the object's: angle counter-clockwise with row 0 at the top, scale above 1 is larger,",
         "  shifts in pixels down and right of the image's centre.",
@@ -88,6 +89,8 @@ def _use(name: str, latent: LatentSection, preprocessing: Preprocessing, drawn: 
     if latent.class_names:
         found = "found without labels" if latent.class_source == "joint" else "learned from few labelled images and many without"
         lines.append(f"- Classes, {found}: {', '.join(latent.class_names)}. Decode wants the number of one of them, from 0.")
+    if latent.class_edges:
+        lines.append(f"- Declared graph of the classes, each edge meant as one step: {', '.join(' → '.join(edge) for edge in latent.class_edges)}.")
     if latent.conditions:
         told = "; ".join(f"{each.name} ({', '.join(each.categories) or each.unit}): {each.meaning}" for each in latent.conditions)
         lines.append(f"- Conditions that it must be told, in this order: {told}.")
@@ -97,6 +100,13 @@ def _use(name: str, latent: LatentSection, preprocessing: Preprocessing, drawn: 
     if latent.pixel_size_nm is not None:
         lines.append(f"- Pixel size of the training images: {latent.pixel_size_nm:.4g} nm.")
     return "\n".join(lines)
+
+
+def _topology(latent: LatentSection) -> list[str]:
+    on_circles = [str(index + 1) for index, axis in enumerate(latent.topology) if axis == "circle"]
+    if not on_circles:
+        return []
+    return [f"- On circles: content {', '.join(on_circles)}, in radians from −π to π, with a uniform prior; any angle may be decoded."]
 
 
 def _ranges(preprocessing: Preprocessing) -> str:

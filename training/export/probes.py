@@ -38,7 +38,11 @@ def _one(spec: TensorSpec, specification: ModelSpecification, preprocessing: Pre
         return np.stack([_column(column, rows, generator) for column in columns], axis=1).astype(np.float32)
     if spec.name in limits:
         return generator.uniform(*limits[spec.name], shape).astype(np.float32)
-    return generator.standard_normal(shape).astype(np.float32)
+    drawn = generator.standard_normal(shape)
+    circles = list(specification.circle_columns(spec.name))
+    if circles:
+        drawn[:, circles] = generator.uniform(-math.pi, math.pi, (rows, len(circles)))
+    return drawn.astype(np.float32)
 
 
 def _column(column: ConditionColumn | TargetColumn, rows: int, generator: np.random.Generator) -> Array:

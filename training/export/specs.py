@@ -63,14 +63,27 @@ def encode_outputs(specification: ModelSpecification) -> tuple[TensorSpec, ...]:
             else [_per_image("shift_right_px", "px", "the shift towards higher indices from the spectrum's middle, in points")]
         )
     if specification.content_size:
+        circles = specification.circle_columns("content")
+        everywhere = len(circles) == specification.content_size
         specs += [
-            _per_latent("content", "content", specification.content_size, "posterior mean of the content latents, prior N(0, 1)"),
-            _per_latent("content_sd", "content", specification.content_size, "posterior standard deviation of the content latents", 0.0),
+            _per_latent(
+                "content",
+                "content",
+                specification.content_size,
+                "posterior mean of the content latents, prior N(0, 1)" + _of_circles(circles),
+                -math.pi if everywhere else None,
+                math.pi if everywhere else None,
+            ),
+            _per_latent(
+                "content_sd", "content", specification.content_size, "posterior standard deviation of the content latents" + _sd(circles), 0.0
+            ),
         ]
+    circles = specification.circle_columns("latent_mean")
+    mean = "posterior mean of every raw latent in latent_names order, prior N(0, 1)" + _of_circles(circles)
     return (
         *specs,
-        _per_latent("latent_mean", "latent", specification.latent_size, "posterior mean of every raw latent in latent_names order, prior N(0, 1)"),
-        _per_latent("latent_sd", "latent", specification.latent_size, "posterior standard deviation of every raw latent", 0.0),
+        _per_latent("latent_mean", "latent", specification.latent_size, mean),
+        _per_latent("latent_sd", "latent", specification.latent_size, "posterior standard deviation of every raw latent" + _sd(circles), 0.0),
         *class_outputs(specification),
     )
 
@@ -120,7 +133,8 @@ def decode_inputs(specification: ModelSpecification) -> tuple[TensorSpec, ...]:
     """Inputs of the decode graph, those that exist: content, the pose with a spatial decoder, class, conditions, targets."""
     specs: list[TensorSpec] = []
     if specification.content_size:
-        specs.append(_per_latent("content", "content", specification.content_size, "content latents, prior N(0, 1)"))
+        meaning = "content latents, prior N(0, 1)" + _of_circles(specification.circle_columns("content"), "any finite value")
+        specs.append(_per_latent("content", "content", specification.content_size, meaning))
     if specification.invariances and specification.output_kind == "spectra":
         specs += [
             _per_image("scale", "1", "the width over the width at scale 1, above 0", 0.0),
@@ -223,8 +237,23 @@ def _per_image(name: str, unit: str, meaning: str, low: float | None = None, hig
     return TensorSpec(name=name, dtype="float32", shape=("n",), axes=("image",), unit=unit, range_low=low, range_high=high, meaning=meaning)
 
 
-def _per_latent(name: str, axis: str, size: int, meaning: str, low: float | None = None) -> TensorSpec:
-    return TensorSpec(name=name, dtype="float32", shape=("n", size), axes=("image", axis), unit="1", range_low=low, meaning=meaning)
+def _per_latent(  # noqa: PLR0917 - as _per_image
+    name: str, axis: str, size: int, meaning: str, low: float | None = None, high: float | None = None
+) -> TensorSpec:
+    shape, axes = ("n", size), ("image", axis)
+    return TensorSpec(name=name, dtype="float32", shape=shape, axes=axes, unit="1", range_low=low, range_high=high, meaning=meaning)
+
+
+def _of_circles(columns: tuple[int, ...], where: str = "in [-pi, pi]") -> str:
+    return f"; columns {_listed(columns)}, from 0, are angles in radians on a circle, {where}, with a uniform prior" if columns else ""
+
+
+def _sd(columns: tuple[int, ...]) -> str:
+    return f"; of columns {_listed(columns)}, from 0, in radians, before the angle is wrapped" if columns else ""
+
+
+def _listed(columns: tuple[int, ...]) -> str:
+    return ", ".join(map(str, columns))
 
 
 def _columns(name: str, axis: str, units: tuple[str, ...], meaning: str, low: float | None = None) -> TensorSpec:

@@ -22,7 +22,7 @@ class SpatialDecoder(nn.Module):
         # [ours] torch's own first weights are a quarter of this and draw nothing finer than the whole picture for many epochs.
         nn.init.uniform_(self.of_coordinates.weight, -_COORDINATE_SPREAD, _COORDINATE_SPREAD)
         nn.init.uniform_(self.of_coordinates.bias, -_COORDINATE_SPREAD, _COORDINATE_SPREAD)
-        self.of_content = nn.Linear(specification.content_size, first, bias=False) if specification.content_size else None
+        self.of_content = nn.Linear(specification.content_width, first, bias=False) if specification.content_size else None
         self.hidden = nn.ModuleList()
         size = first
         for out_size in rest:
@@ -40,7 +40,7 @@ class SpatialDecoder(nn.Module):
 
         Args:
             coordinates: (n, N, 2) x', already moved by the pose.
-            content: (n, d) z; d may be 0.
+            content: (n, ·) z as `Circles.seen` gives it; (n, 0) for none.
             class_weights: (n, K) one-hot; None for a model without classes.
             context: (n, context_size) conditions and targets; None for a model without.
 
@@ -61,6 +61,10 @@ class SpatialDecoder(nn.Module):
             features = tanh(layer(features) + part)
         return self.output(features)
 
+    def class_vectors(self) -> Tensor:
+        """What each class adds at all layers together, (K, sum of the widths); of a model with classes."""
+        return torch.cat([layer.weight for layer in self.of_class if isinstance(layer, nn.Linear)]).T
+
     def _told(self, class_weights: Tensor | None, context: Tensor | None) -> list[Tensor]:
         """What class and context add at each layer, (n, 1, width) each; empty where there is neither."""
         parts = [] if class_weights is None else [[layer(class_weights)[:, None, :] for layer in self.of_class]]
@@ -77,16 +81,23 @@ class PlainDecoder(nn.Module):
         self.pixels = specification.pixels
         self.hidden = nn.ModuleList()
         # Class and context enter beside the content.
-        size = specification.content_size + len(specification.class_names) + specification.context_size
+        self.classes = slice(specification.content_width, specification.content_width + len(specification.class_names))
+        size = self.classes.stop + specification.context_size
         for out_size in specification.decoder_widths:
             self.hidden.append(nn.Linear(size, out_size))
             size = out_size
         self.output = nn.Linear(size, self.pixels * self.channels)
 
     def forward(self, content: Tensor, class_weights: Tensor | None = None, context: Tensor | None = None) -> Tensor:
-        """The likelihood's parameter of every pixel: content (n, d), with classes one-hot (n, K), with a context (n, ·) → (n, N, c)."""
+        """Content (n, ·) as `Circles.seen` gives it, classes one-hot (n, K), context (n, ·) → the likelihood's parameter of every pixel (n, N, c)."""
         told = [part for part in (class_weights, context) if part is not None]
         features = torch.cat((content, *told), dim=1) if told else content
         for layer in self.hidden:
             features = tanh(layer(features))
         return self.output(features).reshape(-1, self.pixels, self.channels)
+
+    def class_vectors(self) -> Tensor:
+        """What each class adds at the first layer, where it enters, (K, width); of a model with classes."""
+        first = self.hidden[0]
+        assert isinstance(first, nn.Linear)  # noqa: S101 (built above)
+        return first.weight[:, self.classes].T

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.latent.circles import Circles
 from training.latent.specification import ModelSpecification
 
 # A posterior narrower than this carries no more information in float32 and lets log σ run away.
@@ -26,7 +27,8 @@ class Posterior:
     """q(c, b, z|x) = q(c, b|x) N(z; μ, σ²) over classes c, angle bins b and raw latents z.
 
     Attributes:
-        mean: (n, C, B, L) μ; C is 1 where all classes share one z, else K. The rotation latent counts from its bin's centre.
+        mean: (n, C, B, L) μ; C is 1 where all classes share one z, else K. The rotation latent counts from its bin's centre; circles are in
+            [−π, π] radians.
         sd: (n, C, B, L) σ.
         log_q: (n, K, B) log q(c, b|x), natural.
     """
@@ -68,6 +70,9 @@ class Encoder(nn.Module):
         # A number that grows with the angle must fall back somewhere, steeply; the two coordinates of a point on the circle need not.
         self.direction = nn.Linear(size, 2) if specification.angle_symmetry else None
         self.raw_per_turn = 1 / (max(1, specification.angle_symmetry) * specification.rotation_prior_sd_rad)
+        # Of circles `mean` tells one coordinate of a point in the plane and this the other.
+        self.circles = Circles(specification)
+        self.cosine = nn.Linear(size, posteriors * self.circles.count) if self.circles.count else None
         self.pairs = nn.Linear(size, specification.class_count * self.bins_per_view) if specification.is_mixture else None
         self.target_mean = nn.Linear(size, len(specification.targets)) if specification.targets else None
         self.target_deviation = nn.Linear(size, len(specification.targets)) if specification.targets else None
@@ -80,13 +85,15 @@ class Encoder(nn.Module):
             context: (n, context_size) conditions and targets, as `Context` gives them; None for a model without.
 
         Returns:
-            μ (n, L) and σ = softplus(·) (n, L): standard deviations, not log-variances.
+            μ (n, L), circles in [−π, π] radians, and σ = softplus(·) (n, L): standard deviations, not log-variances.
         """
         features = self._with(self._features(images), context)
         mean = self.mean(features)
         if self.direction is not None:
             point = self.direction(features)
             mean = torch.cat((self.raw_per_turn * torch.atan2(point[:, :1], point[:, 1:]), mean[:, 1:]), dim=1)
+        if self.cosine is not None:
+            mean = self.circles.directions(mean, self.cosine(features))
         return mean, functional.softplus(self.deviation(features)) + SD_FLOOR
 
     def posterior(self, images: Tensor, context: Tensor | None = None) -> Posterior:
@@ -98,8 +105,9 @@ class Encoder(nn.Module):
         specification = self.specification
         features = self._features(_quarter_turns(images) if self.views > 1 else images)
         seen = self._with(features, context)
-        shape = (-1, self.views, specification.posterior_count, self.bins_per_view, specification.latent_size)
-        mean, deviation = (head(seen).reshape(shape).transpose(1, 2).flatten(2, 3) for head in (self.mean, self.deviation))
+        mean, deviation = (self._of_bins(head(seen)) for head in (self.mean, self.deviation))
+        if self.cosine is not None:
+            mean = self.circles.directions(mean, self._of_bins(self.cosine(seen)))
         assert self.pairs is not None  # noqa: S101 (is_mixture)
         logits = self.pairs(features).reshape(-1, self.views, specification.class_count, self.bins_per_view).transpose(1, 2).flatten(2, 3)
         log_q = torch.log_softmax(logits.flatten(1), dim=1).reshape(logits.shape)
@@ -112,6 +120,11 @@ class Encoder(nn.Module):
         features = self._features(_quarter_turns(images) if self.views > 1 else images)
         features = features.reshape(-1, self.views, features.shape[1]).mean(dim=1)
         return self.target_mean(features), functional.softplus(self.target_deviation(features)) + SD_FLOOR
+
+    def _of_bins(self, outputs: Tensor) -> Tensor:
+        """A head's outputs for each view (n·views, ·) as (n, C, B, ·)."""
+        counts = (self.views, self.specification.posterior_count, self.bins_per_view)
+        return outputs.reshape(-1, *counts, outputs.shape[1] // (counts[1] * counts[2])).transpose(1, 2).flatten(2, 3)
 
     def _with(self, features: Tensor, context: Tensor | None) -> Tensor:
         """Features (n or 4n, ·) together with what the model is told of each image."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 from training.latent.encoders import Posterior
 from training.latent.likelihoods import log_probability
 from training.latent.model import InvariantVAE
-from training.latent.objective import CapacityNow, kl_to_standard_normal, weighed
+from training.latent.objective import CapacityNow, weighed
 
 
 @dataclass(frozen=True)
@@ -179,4 +179,4 @@ def _decode(  # noqa: PLR0917 - the one caller is above
         values = torch.gather(values, 1, chosen[:, :, None].expand(-1, -1, values.shape[2]))
         output, factor = model.draw(sampling, model.grid[chosen][rows]), specification.pixels / chosen.shape[1]
     log_p = log_probability(specification.likelihood, output, values[rows], model.noise_sd)
-    return -factor * log_p.sum(dim=(1, 2)), kl_to_standard_normal(mean, sd)
+    return -factor * log_p.sum(dim=(1, 2)), model.circles.divergence(mean, sd)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.latent.circles import Circles
 from training.latent.context import Context
 from training.latent.coordinates import object_shift_px, pixel_grid, sampling_shift, transform, wrap_angle
 from training.latent.decoders import PlainDecoder, SpatialDecoder
@@ -25,8 +26,8 @@ _NOISE_START = 0.1
 class Sampling:
     """How the decoder's coordinates move: φ (n,) radians, dx (n, 2) grid units, s (n,) > 0; the content (n, d); class weights (n, K) or None.
 
-    `context` (n, ·): conditions and targets as the networks see them, or None. What the model does not vary stands there once, as the identity,
-    with a first axis of 1.
+    Content on circles is any angle in radians. `context` (n, ·): conditions and targets as the networks see them, or None. What the model does
+    not vary stands there once, as the identity, with a first axis of 1.
     """
 
     angle: Tensor
@@ -42,8 +43,8 @@ class Reading:
     """What is reported of each image.
 
     Attributes:
-        mean: (n, L) posterior mean of the raw latents; with angle bins the rotation latent counts from angle 0, not from its bin.
-        sd: (n, L) posterior standard deviation of the raw latents.
+        mean: (n, L) posterior mean of the raw latents, circles in [−π, π]; with angle bins the rotation latent counts from angle 0, not its bin.
+        sd: (n, L) posterior standard deviation of the raw latents; of circles of the angle before it is wrapped.
         sampling: what `mean` means, with the most probable class.
         angle_sd_rad: (n,) root mean square of the short way from the reported angle, over all bins; None without rotation.
         class_probabilities: (n, K), rows sum to 1; None without classes.
@@ -67,7 +68,7 @@ class ObjectPose:
 
 
 class InvariantVAE(nn.Module):
-    """Raw latents z = [φ | dx, dy | s | content], all with prior N(0, 1), of an image (h, w, c) in the normalised scale.
+    """Raw latents z = [φ | dx, dy | s | content], all with prior N(0, 1) but content on circles, of an image (h, w, c) in the normalised scale.
 
     Spectra (l, c) are images of one row, (1, l, c), on either side. What is drawn need not be the kind that goes in.
     """
@@ -82,6 +83,7 @@ class InvariantVAE(nn.Module):
         self.encoder = Encoder(specification)
         self.decoder: SpatialDecoder | PlainDecoder = SpatialDecoder(specification) if self.spatial else PlainDecoder(specification)
         self.context = Context(specification)
+        self.circles = Circles(specification)
         self.register_buffer("grid", pixel_grid(*specification.drawn_shape[:2]), persistent=False)
         self.register_buffer("bin_angles", torch.tensor(bin_angles_rad(specification.angle_bins), dtype=torch.float32), persistent=False)
         learned = specification.likelihood == "gaussian" and specification.noise_sd is None
@@ -190,10 +192,11 @@ class InvariantVAE(nn.Module):
         Returns:
             (n, N or M, c).
         """
+        content = self.circles.seen(sampling.content)
         if isinstance(self.decoder, PlainDecoder):
-            return self.decoder(sampling.content, sampling.class_weights, sampling.context)
+            return self.decoder(content, sampling.class_weights, sampling.context)
         moved = transform(self.grid if grid is None else grid, sampling.angle, sampling.shift, sampling.scale)
-        return self.decoder(moved, sampling.content, sampling.class_weights, sampling.context)
+        return self.decoder(moved, content, sampling.class_weights, sampling.context)
 
     def images(self, sampling: Sampling) -> Tensor:
         """The mean image (n, h, w, c), or spectrum (n, 1, l, c), in the normalised scale of what is drawn."""

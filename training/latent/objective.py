@@ -1,4 +1,4 @@
-"""The evidence lower bound: L = −E_q log p(x|z) + β KL(q(z|x) ‖ N(0, I))."""
+"""The evidence lower bound: L = −E_q log p(x|z) + β KL(q(z|x) ‖ p(z)), p = N(0, 1) of each latent, or uniform on its circle."""
 
 from __future__ import annotations
 
@@ -65,11 +65,6 @@ class Bound:
         return self.reconstruction + self.divergence.sum(dim=1)
 
 
-def kl_to_standard_normal(mean: Tensor, sd: Tensor) -> Tensor:
-    """KL(N(μ, σ²) ‖ N(0, 1)) = ½(μ² + σ² − 1) − log σ, elementwise."""
-    return 0.5 * (torch.square(mean) + torch.square(sd) - 1) - torch.log(sd)
-
-
 def bound(
     model: InvariantVAE,
     images: Tensor,
@@ -102,4 +97,4 @@ def bound(
         values = torch.gather(values, 1, chosen[:, :, None].expand(-1, -1, values.shape[2]))
         output, weight = model.draw(sampling, model.grid[chosen]), model.specification.pixels / chosen.shape[1]
     log_p = log_probability(model.specification.likelihood, output, values, model.noise_sd)
-    return Bound(-weight * log_p.sum(dim=(1, 2)), kl_to_standard_normal(mean, sd), mean, sd)
+    return Bound(-weight * log_p.sum(dim=(1, 2)), model.circles.divergence(mean, sd), mean, sd)

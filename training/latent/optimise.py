@@ -15,6 +15,7 @@ from tqdm import tqdm
 from training.errors import InputError
 from training.latent.alignment import Aligned
 from training.latent.checkpoint import Array, Checkpoint, CheckpointStore
+from training.latent.class_graph import step_penalty
 from training.latent.companions import Companions, CompanionTensors
 from training.latent.coordinates import pixel_grid
 from training.latent.encoders import Posterior
@@ -207,6 +208,8 @@ class Fit:
         fraction = (self.epoch - self.taught_epochs + part) / self.training.epochs
         weights = weights_at(self.training, fraction)
         self._set_learning_rate(weights.learning_rate)
+        if self.specification.class_edges:
+            yield self.training.classes.edge_weight * step_penalty(self.model.decoder.class_vectors(), self.specification.class_edges)
         if self._labelled is not None:
             labelled = next(self._labelled)
             for piece in labelled.chunk(self._pieces(len(labelled))):

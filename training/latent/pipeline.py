@@ -16,7 +16,6 @@ import torch
 from dichroic.bundle import TrainingData
 from dichroic.bundle.manifest import canonical_json
 from training.data.readers import read_data
-from training.data.suits import SUITS
 from training.errors import InputError
 from training.export.latent_bundle import Facts, Written, write_latent_bundle
 from training.latent.alignment import Aligned, Search, align
@@ -211,22 +210,21 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
         angle_symmetry=model.angle_symmetry,
         angle_bins=model.angle_bins,
         class_source=model.class_source,
-        class_names=_class_names(recipe),
+        class_names=recipe.class_names,
         input_kind=model.input_kind,
         output_kind=model.output_kind,
         output_shape=None if outputs is None else (outputs.shape[1], outputs.shape[2], outputs.shape[3]),
         conditions=condition_columns(prepared.conditions, prepared.beside.conditions),
         targets=target_columns(prepared.targets, prepared.beside.targets),
+        # Lines alone are what a model without a topology has, its bundle's digest included.
+        topology=model.topology if "circle" in model.topology else (),
+        class_edges=_class_edges(recipe),
     )
 
 
-def _class_names(recipe: Recipe) -> tuple[str, ...]:
-    model = recipe.model
-    if model.class_names or not model.class_source:
-        return model.class_names
-    if model.class_source == "semi_supervised" and isinstance(recipe.data, CardsData):
-        return SUITS
-    return tuple(f"class_{index + 1}" for index in range(model.classes))
+def _class_edges(recipe: Recipe) -> tuple[tuple[int, int], ...]:
+    names = recipe.class_names
+    return tuple((names.index(parent), names.index(child)) for parent, child in recipe.model.class_edges)
 
 
 def align_images(recipe: Recipe, specification: ModelSpecification, images: Array, labels: Array | None, device: torch.device) -> Aligned | None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from training.latent.divergences import kl_to_standard_normal
 from training.latent.model import InvariantVAE
-from training.latent.objective import kl_to_standard_normal
 
 
 @dataclass(frozen=True)

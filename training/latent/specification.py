@@ -8,6 +8,7 @@ from typing import Literal
 Invariance = Literal["rotation", "translation", "scale"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 DataKind = Literal["images", "spectra"]
+TopologyAxis = Literal["line", "circle"]
 ClassSource = Literal["", "joint", "semi_supervised"]
 INVARIANCES: tuple[Invariance, ...] = ("rotation", "translation", "scale")
 
@@ -69,6 +70,10 @@ class ModelSpecification:
         output_shape: (height, width, channels) drawn; None: those that go in.
         conditions: what encoder and decoder are told, in the order of the columns.
         targets: what a semi-supervised regression tells from the data alone, and encoder and decoder then see.
+        topology: [ours] where each content latent lives: on a line with prior N(0, 1), or on a circle, as an angle with a uniform prior; empty:
+            all on lines.
+        class_edges: [ours] (parent, child) class indices, each pair once: a child's vectors in the decoder are drawn towards one step beyond
+            its parents'; see class_graph.py.
     """
 
     height_px: int
@@ -93,6 +98,8 @@ class ModelSpecification:
     output_shape: tuple[int, int, int] | None = None
     conditions: tuple[ConditionColumn, ...] = ()
     targets: tuple[TargetColumn, ...] = ()
+    topology: tuple[TopologyAxis, ...] = ()
+    class_edges: tuple[tuple[int, int], ...] = ()
 
     @property
     def translates(self) -> bool:
@@ -108,6 +115,16 @@ class ModelSpecification:
     def context_size(self) -> int:
         """How many numbers encoder and decoder are told beside the data: conditions, categories one-hot, then targets."""
         return sum(column.width for column in self.conditions) + len(self.targets)
+
+    @property
+    def content_width(self) -> int:
+        """How many numbers the decoder sees of the content: d, and one more for each circle, which is a point in the plane."""
+        return self.content_size + self.topology.count("circle")
+
+    def circle_columns(self, tensor: str) -> tuple[int, ...]:
+        """Columns of a tensor that are angles in radians on a circle: of "content" (n, d) or "latent_mean" (n, L); of any other tensor none."""
+        before = {"content": 0, "latent_mean": len(self.pose_names)}.get(tensor)
+        return () if before is None else tuple(before + index for index, axis in enumerate(self.topology) if axis == "circle")
 
     @property
     def is_mixture(self) -> bool:

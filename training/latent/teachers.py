@@ -73,7 +73,7 @@ class EquivarianceTeacher:
     def lesson(self, model: InvariantVAE, view: View, generator: torch.Generator) -> Tensor:
         """See Teacher."""
         mean, _ = model.encode(view.images, view.context)
-        return self._disagreement(model, view, mean, generator) + _ANCHOR * torch.square(mean).mean()
+        return self._disagreement(model, view, mean, generator) + _ANCHOR * torch.square(model.circles.on_lines(mean)).mean()
 
     def reminder(self, model: InvariantVAE, view: View, told: Tensor | Posterior, fraction: float, generator: torch.Generator) -> Tensor | None:
         """See Teacher."""
@@ -115,7 +115,7 @@ class OrientationTeacher:
         """See Teacher."""
         mean, _ = model.encode(view.images, view.context)
         # With its weight here too: Adam's second moments must not be those of a loss a thousand times smaller when the bound joins in.
-        return self._weight * (self._misdirection(model, view, mean) + _ANCHOR * torch.square(mean).mean())
+        return self._weight * (self._misdirection(model, view, mean) + _ANCHOR * torch.square(model.circles.on_lines(mean)).mean())
 
     def reminder(self, model: InvariantVAE, view: View, told: Tensor | Posterior, fraction: float, generator: torch.Generator) -> Tensor | None:
         """See Teacher."""

@@ -19,14 +19,19 @@ def latent_values(steps: int = _STEPS) -> Array:
     return np.array([NormalDist().inv_cdf((k + 0.5) / steps) for k in range(steps)])
 
 
+def circle_values(steps: int = _STEPS) -> Array:
+    """As `latent_values`, of the uniform prior on a circle, (steps,) radians: the last and the first are neighbours."""
+    return 2 * np.pi * ((np.arange(steps) + 0.5) / steps - 0.5)
+
+
 def decoded_manifold(graphs: LatentGraphs) -> tuple[Array, Array, Array]:
     """Tiles (rows, columns, h, w[, c]) and the values of the first content latent (columns,) and the second (rows,), largest on top.
 
     A model of one content latent gives one row, a model of none one tile. Further latents are 0, the prior's mean; of classes it is the first.
     """
     size = graphs.latent.content_size
-    across = latent_values() if size >= 1 else np.zeros(1)
-    down = latent_values()[::-1] if size >= 2 else np.zeros(1)
+    across = _values(graphs, 0) if size >= 1 else np.zeros(1)
+    down = _values(graphs, 1)[::-1] if size >= 2 else np.zeros(1)
     content = np.zeros((len(down), len(across), size))
     if size >= 1:
         content[..., 0] = across
@@ -54,10 +59,10 @@ def draw_manifold(graphs: LatentGraphs, folder: Path) -> list[Path]:
         axes = made.add_subplot()
         shown = axes.imshow(picture, cmap=INTENSITY, interpolation="nearest")
         height, width = tiles.shape[2:4]
-        axes.set_xticks((width + 1) * np.arange(len(across)) + width / 2, [_tick(value) for value in across] if size >= 1 else [""])
-        axes.set_yticks((height + 1) * np.arange(len(down)) + height / 2, [_tick(value) for value in down] if size >= 2 else [""])
-        axes.set_xlabel("content latent 1 (unit 1, at quantiles of its prior)" if size >= 1 else "")
-        axes.set_ylabel("content latent 2 (unit 1)" if size >= 2 else "")
+        axes.set_xticks((width + 1) * np.arange(len(across)) + width / 2, _ticks(graphs, 0, across) if size >= 1 else [""])
+        axes.set_yticks((height + 1) * np.arange(len(down)) + height / 2, _ticks(graphs, 1, down) if size >= 2 else [""])
+        axes.set_xlabel(f"content latent 1 ({_unit(graphs, 0)}, at quantiles of its prior)" if size >= 1 else "")
+        axes.set_ylabel(f"content latent 2 ({_unit(graphs, 1)})" if size >= 2 else "")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -66,5 +71,19 @@ def draw_manifold(graphs: LatentGraphs, folder: Path) -> list[Path]:
     return paths
 
 
-def _tick(value: float) -> str:
-    return f"{value:.1f}".replace("-", "−")
+def _on_circle(graphs: LatentGraphs, index: int) -> bool:
+    return bool(graphs.latent.topology) and graphs.latent.topology[index] == "circle"
+
+
+def _values(graphs: LatentGraphs, index: int) -> Array:
+    return circle_values() if _on_circle(graphs, index) else latent_values()
+
+
+def _unit(graphs: LatentGraphs, index: int) -> str:
+    return "degrees on a circle" if _on_circle(graphs, index) else "unit 1"
+
+
+def _ticks(graphs: LatentGraphs, index: int, values: Array) -> list[str]:
+    """Labels of the values (steps,) of content latent `index`: degrees on a circle."""
+    told = [f"{np.degrees(value):.0f}°" for value in values] if _on_circle(graphs, index) else [f"{value:.1f}" for value in values]
+    return [label.replace("-", "−") for label in told]

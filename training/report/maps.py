@@ -30,11 +30,13 @@ def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error
     extent = _extent(graphs, scan)
     _errors(graphs, scan, made, free[1], error, extent)
     if "angle_rad" in encoded:
-        angle = _on_scan(scan, np.degrees(encoded["angle_rad"]))
-        shown = free[2].imshow(angle, cmap=ANGLE, vmin=-180, vmax=180, extent=extent)
-        made.colorbar(shown, ax=free[2], fraction=0.046, pad=0.03, label="° counter-clockwise", ticks=[-180, -90, 0, 90, 180])
+        _degrees(made, free[2], _on_scan(scan, np.degrees(encoded["angle_rad"])), extent, "° counter-clockwise")
         free[2].set_title("angle")
-    for axes, (name, value) in zip(free[panels - len(contents) :], contents.items(), strict=True):
+    for index, (axes, (name, value)) in enumerate(zip(free[panels - len(contents) :], contents.items(), strict=True)):
+        axes.set_title(name)
+        if graphs.latent.topology and graphs.latent.topology[index] == "circle":
+            _degrees(made, axes, _on_scan(scan, np.degrees(value)), extent, "° on a circle")
+            continue
         least, most = np.quantile(value, [0.01, 0.99])
         made.colorbar(
             axes.imshow(_on_scan(scan, value), cmap=INTENSITY, vmin=least, vmax=most, extent=extent),
@@ -43,13 +45,18 @@ def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error
             pad=0.03,
             label="unit 1",
         )
-        axes.set_title(name)
     for axes in free:
         axes.set_xlim(0, image.shape[1])
         axes.set_ylim(image.shape[0], 0)
         axes.set_xlabel("column (px)")
         axes.set_ylabel("row (px)")
     return save(made, folder / "maps.png")
+
+
+def _degrees(made: Figure, axes: Axes, angle: Array, extent: tuple[float, float, float, float], label: str) -> None:
+    """Angles (rows, columns) in degrees, in colours whose ends meet."""
+    shown = axes.imshow(angle, cmap=ANGLE, vmin=-180, vmax=180, extent=extent)
+    made.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, label=label, ticks=[-180, -90, 0, 90, 180])
 
 
 def _errors(graphs: LatentGraphs, scan: Scan, made: Figure, axes: Axes, error: Array, extent: tuple[float, float, float, float]) -> None:  # noqa: PLR0917

@@ -1,4 +1,4 @@
-"""What each latent does to the image: one row a latent, from −2 to 2 prior standard deviations, the others at 0."""
+"""What each latent does to the image: one row a latent, from −2 to 2 prior standard deviations or once round its circle, the others at 0."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from training.report.canvas import INTENSITY, channel, figure, model_name, mosai
 from training.report.graphs import LatentGraphs
 
 STEPS = np.linspace(-2.0, 2.0, 9)
+# Of content on a circle: the first picture and the last are one.
+CIRCLE_STEPS = np.linspace(-np.pi, np.pi, len(STEPS))
 _MOST_CLASSES = 4
 _MOST_CONTENTS = 16
 
@@ -42,7 +44,13 @@ def rows_of(latent: LatentSection) -> list[Row]:
         sizes = np.exp(latent.scale_prior_log_sd * STEPS)
         rows.append(Row(f"scale\n{sizes[0]:.2f} to {sizes[-1]:.2f}", "scale", sizes))
     shown = min(latent.content_size, _MOST_CONTENTS)
-    return rows + [Row(f"content {k + 1}\n±2", "content", STEPS, k) for k in range(shown)]
+    return rows + [_content_row(latent, k) for k in range(shown)]
+
+
+def _content_row(latent: LatentSection, k: int) -> Row:
+    if latent.topology and latent.topology[k] == "circle":
+        return Row(f"content {k + 1}\n−180° to 180°", "content", CIRCLE_STEPS, k)
+    return Row(f"content {k + 1}\n±2", "content", STEPS, k)
 
 
 def traversed(graphs: LatentGraphs, rows: list[Row], class_index: int = 0) -> Array:
@@ -86,7 +94,8 @@ def draw_traversals(graphs: LatentGraphs, folder: Path) -> list[Path]:
         if names:
             axes.set_title(f"class {number}: {names[number]}")
         if number >= len(panels) - across:
-            axes.set_xlabel("latent in standard deviations of its prior")
+            on_circle = "; on a circle ±2 is ±180°" if "circle" in graphs.latent.topology else ""
+            axes.set_xlabel(f"latent in standard deviations of its prior{on_circle}")
     made.colorbar(shown, ax=grid.ravel().tolist(), label=unit_label(graphs.preprocessing.unit, "pixel value"), shrink=0.8)
     return [save(made, folder / "traversals.png")]
 

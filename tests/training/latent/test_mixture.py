@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from training.latent.coordinates import wrap_angle
+from training.latent.divergences import kl_to_standard_normal
 from training.latent.likelihoods import log_probability
 from training.latent.mixture import Pairs, choice_entropy, mixture_bound, usage_pull
 from training.latent.model import InvariantVAE, bin_angles_rad
-from training.latent.objective import bound, kl_to_standard_normal
+from training.latent.objective import bound
 from training.latent.specification import ModelSpecification
 
 KINDS: dict[str, dict[str, Any]] = {

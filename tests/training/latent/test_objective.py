@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from tests.training.latent.test_model import small
+from training.latent.divergences import kl_to_standard_normal
 from training.latent.likelihoods import log_probability
-from training.latent.objective import bound, kl_to_standard_normal
+from training.latent.objective import bound
 
 
 def test_kl_is_that_of_torchs_distributions() -> None:
