@@ -68,6 +68,6 @@ def _draw(out: Path, upright: NDArray, patches: dict[str, NDArray], loops: NDArr
         bottom.tick_params(labelsize=7)
         if index == 0:
             bottom.set_ylabel("piezoresponse (pm)", fontsize=8)
-            bottom.legend(fontsize=7, frameon=False)
+            bottom.legend(fontsize=6, frameon=False, loc="lower right")
         bottom.set_xlabel("voltage (V)", fontsize=8)
     made.savefig(out)
