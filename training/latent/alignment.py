@@ -117,7 +117,7 @@ class _Mixture:
         first = int(torch.randint(len(images), (1,), generator=generator))
         averages = self._centred(images[first : first + 1])
         while len(averages) < classes:
-            far = self._distances(images, averages).flatten(1).amin(dim=1).clamp_min(1e-12).cpu()
+            far = self._distances(images, self._moved(averages)).flatten(1).amin(dim=1).clamp_min(1e-12).cpu()
             chosen = int(torch.multinomial(far, 1, generator=generator))
             averages = torch.cat((averages, self._centred(images[chosen : chosen + 1])))
         return averages
@@ -127,7 +127,7 @@ class _Mixture:
         flat = images.flatten(1)
         residual = math.inf
         for step in range(steps):
-            distances = self._distances(images, averages, labels)
+            distances = self._distances(images, self._moved(averages), labels)
             nearest = distances.flatten(1).amin(dim=1)
             residual = float(nearest.mean())
             variance = max(residual / flat.shape[1], 1e-8)
@@ -145,26 +145,27 @@ class _Mixture:
 
     def place(self, images: Tensor, averages: Tensor, labels: Tensor | None) -> Aligned:
         """Each image's nearest class and pose."""
+        moved = self._moved(averages)
         best, at = [], []
         for rows in torch.arange(len(images), device=images.device).split(max(1, _AT_ONCE // (self.count * len(averages)))):
-            nearest = self._distances(images[rows], averages, None if labels is None else labels[rows]).flatten(1).min(dim=1)
+            nearest = self._distances(images[rows], moved, None if labels is None else labels[rows]).flatten(1).min(dim=1)
             best.append(nearest.values)
             at.append(nearest.indices)
         index = torch.cat(at)
-        pose = index % self.count
-        poses = Movement(self.poses.angle[pose], self.poses.shift[pose], self.poses.scale[pose])
-        return Aligned(index // self.count, poses, averages, float(torch.cat(best).mean()))
+        return Aligned(index // self.count, self.poses.at(index % self.count), averages, float(torch.cat(best).mean()))
 
-    def _distances(self, images: Tensor, averages: Tensor, labels: Tensor | None = None) -> Tensor:
-        """|x − M_p t_k|² (n, K, P); infinite for classes that a label excludes."""
-        big = averages.repeat_interleave(self.count, dim=0)
-        moved = move_images(big, self.grid, _repeated(self.poses, len(averages))).flatten(1)
-        flat = images.flatten(1)
+    def _moved(self, averages: Tensor) -> Tensor:
+        """M_p t_k, the averages in every pose: (K·P, h·w·c)."""
+        return move_images(averages.repeat_interleave(self.count, dim=0), self.grid, _repeated(self.poses, len(averages))).flatten(1)
+
+    def _distances(self, images: Tensor, moved: Tensor, labels: Tensor | None = None) -> Tensor:
+        """|x − M_p t_k|² (n, K, P) of the averages in every pose; infinite for classes that a label excludes."""
+        flat, classes = images.flatten(1), len(moved) // self.count
         squares = torch.square(flat).sum(dim=1)[:, None] - 2 * flat @ moved.T + torch.square(moved).sum(dim=1)
-        distances = squares.clamp_min(0).reshape(len(images), len(averages), self.count)
+        distances = squares.clamp_min(0).reshape(len(images), classes, self.count)
         if labels is None:
             return distances
-        excluded = (labels[:, None] >= 0) & (labels[:, None] != torch.arange(len(averages), device=labels.device))
+        excluded = (labels[:, None] >= 0) & (labels[:, None] != torch.arange(classes, device=labels.device))
         return distances.masked_fill(excluded[:, :, None], torch.inf)
 
     def _centred(self, averages: Tensor) -> Tensor:

@@ -29,6 +29,10 @@ class Movement:
     shift: Tensor
     scale: Tensor
 
+    def at(self, rows: Tensor) -> Movement:
+        """Those of some images."""
+        return Movement(self.angle[rows], self.shift[rows], self.scale[rows])
+
 
 def draw_movement(count: int, angle_rad: float, shift: float, scale: float, generator: torch.Generator) -> Movement:
     """Movements drawn uniformly: angle in ±angle_rad, shift in ±shift (grid units) per axis, log scale in ±log(scale)."""

@@ -143,7 +143,7 @@ class AlignmentTeacher:
         """See Teacher."""
         movement = draw_movement(len(view.rows), self._turn_rad, 0.0, 1.0, generator)
         found = model.posterior(move_images(view.images, model.grid, movement), view.context)
-        return placement_error(model, found, self._aligned.classes[view.rows], moved_poses(self._poses(view.rows), movement))
+        return placement_error(model, found, self._aligned.classes[view.rows], moved_poses(self._aligned.poses.at(view.rows), movement))
 
     def reminder(self, model: InvariantVAE, view: View, told: Tensor | Posterior, fraction: float, generator: torch.Generator) -> Tensor | None:
         """See Teacher."""
@@ -151,11 +151,7 @@ class AlignmentTeacher:
         if weight <= 0:
             return None
         assert isinstance(told, Posterior)  # noqa: S101 (alignment is of models with classes)
-        return weight * placement_error(model, told, self._aligned.classes[view.rows], self._poses(view.rows))
-
-    def _poses(self, rows: Tensor) -> Movement:
-        poses = self._aligned.poses
-        return Movement(poses.angle[rows], poses.shift[rows], poses.scale[rows])
+        return weight * placement_error(model, told, self._aligned.classes[view.rows], self._aligned.poses.at(view.rows))
 
 
 def placement_error(model: InvariantVAE, found: Posterior, classes: Tensor, poses: Movement) -> Tensor:
