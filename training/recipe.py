@@ -110,6 +110,7 @@ class Classes(Section):
 class Training(Section):
     """The optimisation. `pixels_per_step` 0: all pixels of each image in each step; `content_beta_start` left out: `beta` from the start.
 
+    `gpu_precision` "bfloat16": on a GPU, the products of the spatial decoder's dense layers are taken in bfloat16 in each step, and nothing else is.
     `keep_validation`: images are set aside for validation though one restart leaves nothing to choose; they are not trained on then.
     `content_capacity` stands in place of β on the content's KL, `class_capacity` in place of β on that of classes and angle bins.
     """
@@ -119,6 +120,7 @@ class Training(Section):
     learning_rate: LearningRate = 1e-3
     learning_rate_end: LearningRate = 1e-4
     pixels_per_step: Annotated[int, Field(ge=0)] = 0
+    gpu_precision: Literal["float32", "bfloat16"] = "float32"
     beta: NonNegative = 1.0
     content_beta_start: NonNegative | None = None
     content_beta_until: Annotated[float, Field(gt=0, le=1)] = 0.5

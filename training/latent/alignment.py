@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from training.latent.coordinates import object_centre, pixel_grid, sampling_shift
 from training.latent.equivariance import Movement, move_images
+from training.recipe import Alignment
 
 # The longer side of the images that are aligned, pixels.
 _SIDE_PX = 24
@@ -38,6 +39,19 @@ class Search:
     shift: float
     scale: tuple[float, float]
 
+    def draw(self, poses: Movement, generator: torch.Generator) -> Movement:
+        """Poses (n,) drawn anew from what is searched, uniform in angle, centre and log scale; what is not searched stays as in `poses`."""
+        count = len(poses.angle)
+        drawn = torch.rand((count, 4), generator=generator, device=generator.device)
+        angle = math.pi * (2 * drawn[:, 0] - 1) if self.rotation else poses.angle
+        low, high = (math.log(end) for end in self.scale)
+        scale = torch.exp(-(low + (high - low) * drawn[:, 1])) if high > low else poses.scale
+        if not self.shift:
+            row, column = object_centre(poses.angle, poses.shift, poses.scale)
+        else:
+            row, column = (self.shift * (2 * drawn[:, axis] - 1) for axis in (2, 3))
+        return Movement(angle, sampling_shift(angle, scale, row, -column, 3), scale)
+
     def poses(self, angles: int, shifts: int, scales: int) -> Movement:
         """A grid of so many steps along each axis that is searched, as the sampling that draws an object in each pose, (P,) each."""
         turns = torch.arange(angles) * (2 * math.pi / angles) if self.rotation else torch.zeros(1)
@@ -47,6 +61,12 @@ class Search:
         angle, row, column, size = (part.flatten() for part in torch.meshgrid(turns, centres, centres, sizes, indexing="ij"))
         scale = 1 / size
         return Movement(angle, sampling_shift(angle, scale, row, -column, 3), scale)  # a side of 3 px: one pixel is one grid unit
+
+
+def search_of(recipe: Alignment, invariances: tuple[str, ...]) -> Search:
+    """The poses a recipe wants searched, of a model with these invariances."""
+    shift = 2 * recipe.shift if "translation" in invariances else 0.0  # a fraction of the side; the side is 2 grid units
+    return Search("rotation" in invariances, shift, recipe.scale if "scale" in invariances else (1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -194,9 +214,7 @@ def _to(movement: Movement, device: torch.device) -> Movement:
     return Movement(movement.angle.to(device), movement.shift.to(device), movement.scale.to(device))
 
 
-def moved_poses(poses: Movement, movement: Movement) -> Movement:
-    """Poses (n,) of objects whose images were resampled by `movement` (n,): angle φ + δ, scale s·σ, centre (1/σ)(c − dx) Rᵀ(δ); as the sampling."""
-    centre = torch.stack(object_centre(poses.angle, poses.shift, poses.scale), dim=1)
-    row, column = object_centre(movement.angle, movement.shift - centre, movement.scale)
-    angle, scale = poses.angle + movement.angle, poses.scale * movement.scale
-    return Movement(angle, sampling_shift(angle, scale, row, -column, 3), scale)
+def movement_between(poses: Movement, wanted: Movement) -> Movement:
+    """How images of objects in `poses` (n,) are resampled so that the objects come to stand in `wanted` (n,): T_p⁻¹ T_w of the two samplings."""
+    row, column = object_centre(poses.angle, wanted.shift - poses.shift, poses.scale)
+    return Movement(wanted.angle - poses.angle, -torch.stack((row, column), dim=1), wanted.scale / poses.scale)

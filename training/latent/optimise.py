@@ -13,11 +13,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from training.errors import InputError
-from training.latent.alignment import Aligned
+from training.latent.alignment import Aligned, search_of
 from training.latent.checkpoint import Array, Checkpoint, CheckpointStore
 from training.latent.class_graph import step_penalty
 from training.latent.companions import Companions, CompanionTensors
 from training.latent.coordinates import pixel_grid
+from training.latent.decoders import SpatialDecoder
 from training.latent.encoders import Posterior
 from training.latent.evaluate import held_out_bound, sample_bound
 from training.latent.history import EpochFigures, History, Tally
@@ -112,7 +113,7 @@ class Fit:
         with tqdm(total=total, initial=done, desc="fit", unit="step", disable=None) as bar:
             while self.restart < self.training.restarts:
                 while self.epoch < self.epochs:
-                    self._one_epoch(bar)
+                    self.one_epoch(bar)
                     self.store.save(self._state())
                 self._end_restart()
         assert self.best is not None  # noqa: S101 (restarts >= 1)
@@ -124,6 +125,8 @@ class Fit:
         with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
             torch.manual_seed(self._stream("weights"))
             self.model = InvariantVAE(self.specification).to(self.device)
+        if self.training.gpu_precision == "bfloat16" and self.device.type == "cuda" and isinstance(self.model.decoder, SpatialDecoder):
+            self.model.decoder.step_type = torch.bfloat16
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=self.training.learning_rate)
 
     def _end_restart(self) -> None:
@@ -164,7 +167,12 @@ class Fit:
             yield left[:size]
             left = left[size:]
 
-    def _one_epoch(self, bar: tqdm[None]) -> None:
+    def one_epoch(self, bar: tqdm[None]) -> None:
+        """The next epoch of this restart; `bar` moves by one with each step.
+
+        Raises:
+            InputError: TRAINING_DIVERGED.
+        """
         generator = torch.Generator(device=self.device).manual_seed(self._stream("noise"))
         # Anew in each epoch, so that a resumed fit goes on alike.
         self._usage = torch.full((self.specification.class_count,), 1 / self.specification.class_count, device=self.device)
@@ -190,7 +198,7 @@ class Fit:
     def _teacher(self, images: Array, aligned: Aligned | None) -> Teacher | None:
         specification, training = self.specification, self.training
         if aligned is not None:
-            return AlignmentTeacher(training.alignment, aligned, specification.invariances)
+            return AlignmentTeacher(training.alignment, aligned, search_of(training.alignment, specification.invariances))
         if training.orientation.weight:
             grid = pixel_grid(specification.height_px, specification.width_px).to(self.device)
             return OrientationTeacher(training.orientation, images, grid, specification.height_px)

@@ -18,7 +18,7 @@ from dichroic.bundle.manifest import canonical_json
 from training.data.readers import read_data
 from training.errors import InputError
 from training.export.latent_bundle import Facts, Written, write_latent_bundle
-from training.latent.alignment import Aligned, Search, align
+from training.latent.alignment import Aligned, align, search_of
 from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.columns import condition_columns, target_columns
 from training.latent.figures import measure
@@ -235,9 +235,7 @@ def align_images(recipe: Recipe, specification: ModelSpecification, images: Arra
     wanted = recipe.training.alignment
     if not wanted.is_on:
         return None
-    present = specification.invariances
-    shift = 2 * wanted.shift if "translation" in present else 0.0  # a fraction of the side; the side is 2 grid units
-    search = Search("rotation" in present, shift, wanted.scale if "scale" in present else (1.0, 1.0))
+    search = search_of(wanted, specification.invariances)
     values = torch.from_numpy(np.ascontiguousarray(images)).to(device)
     known = None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(device)
     return align(values, specification.class_count, search, seed=recipe.seed, restarts=wanted.restarts, labels=known)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.latent.alignment import Aligned, moved_poses
+from training.latent.alignment import Aligned, Search, movement_between
 from training.latent.checkpoint import Array
 from training.latent.coordinates import wrap_angle
 from training.latent.encoders import Posterior
@@ -128,12 +128,11 @@ class OrientationTeacher:
 
 
 class AlignmentTeacher:
-    """The class and the pose that multi-reference alignment found; see alignment.py. In its lessons images are turned by any angle."""
+    """The class and the pose that multi-reference alignment found; see alignment.py. In its lessons images are moved to poses drawn anew."""
 
-    def __init__(self, recipe: Alignment, aligned: Aligned, invariances: tuple[str, ...]) -> None:
+    def __init__(self, recipe: Alignment, aligned: Aligned, search: Search) -> None:
         self.epochs, self.learning_rate = recipe.epochs, recipe.learning_rate
-        self._recipe, self._aligned = recipe, aligned
-        self._turn_rad = math.pi if "rotation" in invariances else 0.0
+        self._recipe, self._aligned, self._search = recipe, aligned, search
 
     def view(self, images: Tensor, rows: Tensor, generator: torch.Generator) -> View:
         """See Teacher."""
@@ -141,9 +140,11 @@ class AlignmentTeacher:
 
     def lesson(self, model: InvariantVAE, view: View, generator: torch.Generator) -> Tensor:
         """See Teacher."""
-        movement = draw_movement(len(view.rows), self._turn_rad, 0.0, 1.0, generator)
-        found = model.posterior(move_images(view.images, model.grid, movement), view.context)
-        return placement_error(model, found, self._aligned.classes[view.rows], moved_poses(self._aligned.poses.at(view.rows), movement))
+        # Where they stand they fill the range of poses thinly, and the encoder would learn them by heart.
+        poses = self._aligned.poses.at(view.rows)
+        wanted = self._search.draw(poses, generator)
+        found = model.posterior(move_images(view.images, model.grid, movement_between(poses, wanted)), view.context)
+        return placement_error(model, found, self._aligned.classes[view.rows], wanted)
 
     def reminder(self, model: InvariantVAE, view: View, told: Tensor | Posterior, fraction: float, generator: torch.Generator) -> Tensor | None:
         """See Teacher."""

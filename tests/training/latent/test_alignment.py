@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.data.cards import draw_cards
-from training.latent.alignment import Search, align, moved_poses
+from training.latent.alignment import Search, align, movement_between
 from training.latent.class_metrics import class_agreement
 from training.latent.coordinates import object_centre, pixel_grid, wrap_angle
 from training.latent.equivariance import Movement, move_images
@@ -71,15 +71,30 @@ def test_same_seed_gives_the_same_answer_and_without_poses_it_is_plain_clusterin
     assert not first.poses.angle.any()
 
 
-def test_pose_of_a_moved_image_is_the_moved_pose() -> None:
-    """The sampling that draws an object, then the image resampled: as if drawn at the composed sampling."""
-    generator = torch.Generator().manual_seed(1)
+def test_an_image_moved_to_a_pose_is_the_picture_drawn_in_that_pose() -> None:
     grid = pixel_grid(41, 41)
-    blob = torch.exp(-40 * ((grid - torch.tensor([0.1, -0.2])) ** 2).sum(dim=1)) + 0.5 * torch.exp(-60 * ((grid + 0.15) ** 2).sum(dim=1))
-    picture = blob.reshape(1, 41, 41, 1)
-    numbers = torch.rand((2, 4), generator=generator)
-    first, second = (Movement(2 * math.pi * part[:1], 0.2 * part[None, 1:3] - 0.1, 0.9 + 0.2 * part[3:]) for part in (numbers[0], numbers[1]))
-    twice = move_images(move_images(picture, grid, first), grid, second)
-    at_once = move_images(picture, grid, moved_poses(first, second))
-    assert float((twice - at_once).abs().max()) < 0.05
-    assert float((twice - picture).abs().max()) > 0.3
+    blob = torch.exp(-20 * ((grid - torch.tensor([0.1, -0.2])) ** 2).sum(dim=1)) + 0.5 * torch.exp(-30 * ((grid + 0.15) ** 2).sum(dim=1))
+    picture = blob.reshape(1, 41, 41, 1).repeat(20, 1, 1, 1)
+    search, generator = Search(rotation=True, shift=0.15, scale=(0.9, 1.1)), torch.Generator().manual_seed(1)
+    before = search.draw(Movement(torch.zeros(20), torch.zeros(20, 2), torch.ones(20)), generator)
+    wanted = search.draw(before, generator)
+    moved = move_images(move_images(picture, grid, before), grid, movement_between(before, wanted))
+    drawn = move_images(picture, grid, wanted)
+    assert float((moved - drawn).abs().max()) < 0.05  # twice resampled
+    assert float((moved - picture).abs().max()) > 0.3
+
+
+def test_poses_are_drawn_over_all_that_is_searched_and_nothing_else_moves() -> None:
+    generator = torch.Generator().manual_seed(2)
+    before = Movement(torch.full((4000,), 0.3), torch.full((4000, 2), 0.1), torch.full((4000,), 0.8))
+    drawn = Search(rotation=True, shift=0.2, scale=(0.8, 1.25)).draw(before, generator)
+    rows, columns = object_centre(drawn.angle, drawn.shift, drawn.scale)
+    for values, low, high in ((drawn.angle, -math.pi, math.pi), (rows, -0.2, 0.2), (columns, -0.2, 0.2), (torch.log(drawn.scale), -0.2231, 0.2231)):
+        width = high - low
+        assert low - 1e-4 <= float(values.min()) < low + 0.01 * width
+        assert high - 0.01 * width < float(values.max()) <= high + 1e-4
+        assert abs(float(values.mean()) - (low + high) / 2) < 0.03 * width
+    alone = Search(rotation=False, shift=0.0, scale=(1.0, 1.0)).draw(before, generator)
+    assert torch.equal(alone.angle, before.angle)
+    assert torch.equal(alone.scale, before.scale)
+    assert torch.allclose(alone.shift, before.shift, atol=1e-6)

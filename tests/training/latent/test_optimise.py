@@ -177,8 +177,8 @@ def test_diverging_fit_says_so(tmp_path: Path) -> None:
 class Overshooting(Fit):
     """Each epoch's losses are finite; the weights after its last step are not."""
 
-    def _one_epoch(self, bar: tqdm[None]) -> None:
-        super()._one_epoch(bar)
+    def one_epoch(self, bar: tqdm[None]) -> None:
+        super().one_epoch(bar)
         with torch.no_grad():
             self.model.decoder.output.bias += torch.inf
 
