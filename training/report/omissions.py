@@ -35,4 +35,4 @@ def not_drawn(graphs: LatentGraphs, subjects: Subjects | None, told: Told) -> li
 
 
 def _no_fresh(graphs: LatentGraphs) -> str:
-    return "the training data was not drawn here" + (", or not with these conditions" if graphs.latent.conditions else "")
+    return "the training data was not drawn here" + (", or not with its conditions" if graphs.latent.conditions else "")

@@ -81,24 +81,33 @@ def subjects_from_file(graphs: LatentGraphs, path: Path, channel: str | None) ->
 
 
 def fresh_subjects(graphs: LatentGraphs, seed: int) -> Subjects | None:
-    """New drawings with the options that the training data was drawn with; None when it was not drawn here."""
-    source = graphs.manifest.training_data.source
-    found = _GENERATOR.search(source)
+    """New drawings with the options that the training data was drawn with.
+
+    None when it was not drawn here, or when what is drawn lacks something that the model takes, such as conditions of the user's own.
+    """
+    found = _GENERATOR.search(graphs.manifest.training_data.source)
     if found is None:
         return None
     try:
-        options = _options(found.group(2))
-        if found.group(1) == "domains":
-            return _subjects(graphs, draw_domains(**options | {"seed": seed}), f"a freshly drawn scan (seed {seed})")
-        if found.group(1) == "patch_spectra":
-            patches = draw_patch_spectra(**options | {"count": _PATCHES, "seed": seed, "stream": "test"})
-            return _subjects(graphs, patches, f"freshly drawn patches (test stream, seed {seed})")
-        cards = draw_cards(**options | {"n_per_suit": _CARDS_PER_SUIT, "seed": seed, "stream": "test"})
+        data, name = _drawn(found.group(1), _options(found.group(2)), seed)
     except (SyntaxError, ValueError, TypeError):  # written by another version of the generator, or by hand
         return None
-    if [column.categories for column in graphs.latent.conditions] == [SUITS]:
-        cards = replace(cards, arrays=cards.arrays | {"conditions": cards.arrays["labels"][:, None]})
-    return _subjects(graphs, cards, f"freshly drawn cards (test stream, seed {seed})")
+    if [column.categories for column in graphs.latent.conditions] == [SUITS] and "labels" in data.arrays:
+        data = replace(data, arrays=data.arrays | {"conditions": data.arrays["labels"][:, None]})
+    try:
+        return _subjects(graphs, data, name)
+    except InputError:
+        return None
+
+
+def _drawn(generator: str, options: dict[str, Any], seed: int) -> tuple[DataSet, str]:
+    """The data, and what it is called in titles."""
+    if generator == "domains":
+        return draw_domains(**options | {"seed": seed}), f"a freshly drawn scan (seed {seed})"
+    own = f"(test stream, seed {seed})"
+    if generator == "patch_spectra":
+        return draw_patch_spectra(**options | {"count": _PATCHES, "seed": seed, "stream": "test"}), f"freshly drawn patches {own}"
+    return draw_cards(**options | {"n_per_suit": _CARDS_PER_SUIT, "seed": seed, "stream": "test"}), f"freshly drawn cards {own}"
 
 
 def in_unit(graphs: LatentGraphs, values: Array) -> Array:

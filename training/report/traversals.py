@@ -159,8 +159,8 @@ def _what(graphs: LatentGraphs, settings: int) -> str:
     told = ", the others 0"
     panels = max(1, len(latent.class_names)) * settings
     if panels > _MOST_PANELS:
-        of = " and ".join([*(["classes"] if latent.class_names else []), *(["categories"] if settings > 1 else [])])
-        told += f"; the first {_MOST_PANELS} of {panels} {of}"
+        # How many categories there are, the line about the manifold says; here they are cut already.
+        told += f"; the first {_MOST_PANELS} of {panels} classes" if settings == 1 else f"; the first {_MOST_PANELS} panels"
     if latent.content_size > _MOST_CONTENTS:
         told += f"; the first {_MOST_CONTENTS} of {latent.content_size} content latents"
     return told + (f"; the first of {channels_of(graphs)} channels" if channels_of(graphs) > 1 else "")

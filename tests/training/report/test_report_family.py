@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tests.toy_family import PHASE, POINTS, SIDE, TARGETS, Family, write_family
+from dichroic.bundle import Condition, TrainingData
+from tests.toy_family import PHASE, POINTS, SIDE, TARGETS, VOLTAGE, Family, write_family
 from tests.training.report.records import report_words
+from training.data.suits import SUITS
 from training.errors import InputError
 from training.report.answers import Answers, answer
 from training.report.graphs import LatentGraphs
 from training.report.manifold import decoded_manifold
-from training.report.settings import told_to
+from training.report.settings import Column, Told, told_to
 from training.report.strips import strips_of
-from training.report.subjects import Subjects, subjects_from_file
+from training.report.subjects import Subjects, fresh_subjects, subjects_from_file
 from training.report.tiles import draw_tiles
 from training.report.traversals import rows_of
 
@@ -231,3 +233,37 @@ def test_small_curves_stay_in_their_frames_and_rise_upwards() -> None:
     assert (np.diff(falling[:, 1]) > 0).all()
     assert ((rising > 0) & (rising < 1)).all()
     assert ((falling[:, 1] > 1) & (falling[:, 1] < 2)).all()
+
+
+SUIT = Condition(name="suit", unit="1", meaning="on the card", categories=SUITS)
+DRAWN_CARDS = "draw_cards(n_per_suit=9, angle_deg=90, shear_deg=1, shift=0.1, scale=(0.9, 1.1), side=8, seed=0, stream='train')"
+
+
+@pytest.mark.parametrize(("conditions", "drawn"), [((SUIT,), True), ((), True), ((PHASE,), False), ((SUIT, VOLTAGE), False)])
+def test_fresh_cards_have_their_suit_as_condition_and_no_other(tmp_path: Path, conditions: tuple[Condition, ...], drawn: bool) -> None:
+    family = Family(classes=(), targets=(), conditions=conditions)
+    source = TrainingData(source=DRAWN_CARDS, licence="MIT", sha256=("0" * 64,))
+    subjects = fresh_subjects(LatentGraphs(write_family(tmp_path / "bundles", family, training_data=source)), seed=1)
+    assert (subjects is not None) == drawn
+    if subjects is not None and conditions:
+        np.testing.assert_array_equal(subjects.conditions, subjects.labels[:, None])  # type: ignore[arg-type, index]
+
+
+def test_categories_whose_names_make_one_file_name_are_numbered() -> None:
+    column = Column("site", "1", ("α", "β"))
+    assert [setting.file_part for setting in Told((column,)).settings()] == ["-categories_0", "-categories_1"]
+
+
+def test_more_combinations_of_categories_than_can_be_drawn_are_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    many = Condition(name="site", unit="1", meaning="on the chip", categories=tuple("abcdefgh"))
+    found = report_words(write_family(tmp_path / "bundles", Family(classes=(), targets=(), conditions=(many,))), tmp_path / "figures")
+    assert sum(name.startswith("manifold") for name in found) == 6
+    assert "the others 0; the first 4 panels" in found["traversals.png"]
+    assert "the first 6 of 8 combinations" in capsys.readouterr().out
+
+
+def test_one_row_is_enough(tmp_path: Path) -> None:
+    given = file(tmp_path, **{name: array[:1] for name, array in ARRAYS.items()})
+    found = report_words(write_family(tmp_path / "bundles", TO_SPECTRA), tmp_path / "figures", "--data", str(given))
+    assert "R² not defined" in found["regression.png"]
+    assert "predictions.png" in found
