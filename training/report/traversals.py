@@ -138,7 +138,7 @@ def _draw_spectra(graphs: LatentGraphs, rows: list[Row], panels: list[Panel], ti
     for line, panel in zip(grid, panels, strict=True):
         for axes, curves in zip(line, panel.tiles, strict=True):
             shown = draw_varied(axes, curves, STEPS, (STEPS[0], STEPS[-1]))
-        line[0].set_ylabel("\n".join([*([panel.title] if panel.title else []), unit_label(graphs.drawn_unit)]))
+        line[0].set_ylabel("\n".join([*panel.title.split(", "), unit_label(graphs.drawn_unit)]).strip(), fontsize=8)
     for row, top, bottom in zip(rows, grid[0], grid[-1], strict=True):
         top.set_title(row.label, fontsize=8)
         bottom.set_xlabel(POINT)
