@@ -6,14 +6,20 @@ import argparse
 from pathlib import Path
 
 from training.errors import InputError
+from training.report.answers import answer
 from training.report.bound import draw_bound
 from training.report.canvas import drawing
 from training.report.classes import draw_class_gallery, draw_confusion
+from training.report.errors import draw_errors
 from training.report.graphs import LatentGraphs
 from training.report.manifold import draw_manifold
 from training.report.maps import draw_maps
+from training.report.omissions import not_drawn
 from training.report.poses import draw_poses
-from training.report.reconstructions import draw_errors, draw_reconstructions
+from training.report.reconstructions import draw_reconstructions
+from training.report.regression import draw_regression
+from training.report.settings import Told, told_row, told_to
+from training.report.strips import draw_strips
 from training.report.subjects import Subjects, fresh_subjects, subjects_from_file
 from training.report.traversals import draw_traversals
 
@@ -21,10 +27,15 @@ from training.report.traversals import draw_traversals
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """BUNDLE, --data, --channel, --out, --seed."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="BUNDLES/NAME/VERSION, or BUNDLES/NAME for its newest version")
-    parser.add_argument("--data", type=Path, metavar="FILE", help="images to draw it on (default: fresh ones, if its training data was drawn)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="images or spectra, with conditions and targets, to draw it on (default: fresh ones, if its training data was drawn)",
+    )
     parser.add_argument("--channel", metavar="QUANTITY", help="which channel of FILE")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: report-NAME-VERSION)")
-    parser.add_argument("--seed", type=int, default=1, help="of the fresh images (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the fresh data (default %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,29 +48,38 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
     _prepare(folder, graphs.folder)
     given = subjects_from_file(graphs, arguments.data, arguments.channel) if arguments.data else fresh_subjects(graphs, arguments.seed)
+    told = told_to(graphs) if given is None else told_to(graphs, given.conditions, given.targets, given.name)
     with drawing():
-        own = [*draw_manifold(graphs, folder), *draw_traversals(graphs, folder)]
-        if given is None:
-            own += draw_class_gallery(graphs, folder)
-        if graphs.history is not None and graphs.history.epochs:
-            own.append(draw_bound(graphs, graphs.history, folder))
-        for path in [*own, *(_draw_on(graphs, given, folder) if given is not None else [])]:
-            print(path)
-    if graphs.history is None:
-        print("No elbo.png: the bundle holds no history of its fit (bundles written before 0.1.0 of Dichroic, and those of other writers).")
-    if given is None:
-        print("Poses, reconstructions and errors need images: the training data was not drawn here, so give some with --data FILE.")
+        written = _draw_own(graphs, told, folder)
+        written += draw_class_gallery(graphs, folder, None, told.settings()) if given is None else _draw_on(graphs, given, told, folder)
+    for path in written:
+        print(path)
+    for line in not_drawn(graphs, given, told):
+        print(line)
     return 0
 
 
-def _draw_on(graphs: LatentGraphs, given: Subjects, folder: Path) -> list[Path]:
-    encoded, answers = graphs.encode(given.images), graphs.reconstruct(given.images)
-    written = draw_class_gallery(graphs, folder, encoded.get("class_probabilities"))
-    written += draw_poses(graphs, given, encoded, folder)
-    written += [draw_reconstructions(graphs, given, answers, folder), draw_errors(graphs, given, answers["error"], folder)]
-    written += draw_confusion(graphs, given, encoded, folder)
+def _draw_own(graphs: LatentGraphs, told: Told, folder: Path) -> list[Path]:
+    """What the decoder and the history tell without any data."""
+    settings = told.settings()
+    written = [*draw_manifold(graphs, folder, settings), *draw_traversals(graphs, folder, settings)]
+    if settings:
+        written += [*draw_strips(graphs, told, settings[0], "conditions", folder), *draw_strips(graphs, told, settings[0], "targets", folder)]
+    if graphs.history is not None and graphs.history.epochs:
+        written.append(draw_bound(graphs, graphs.history, folder))
+    return written
+
+
+def _draw_on(graphs: LatentGraphs, given: Subjects, told: Told, folder: Path) -> list[Path]:
+    answers = answer(graphs, given)
+    written = draw_class_gallery(graphs, folder, answers.encoded.get("class_probabilities"), told.settings())
+    written += draw_poses(graphs, given, answers.encoded, folder)
+    written += [draw_reconstructions(graphs, given, answers, folder), *draw_errors(graphs, given, answers, folder)]
+    written += draw_confusion(graphs, given, answers.encoded, folder)
+    written += draw_regression(graphs, given, answers, folder)
     if given.scan is not None:
-        written.append(draw_maps(graphs, given.scan, encoded, answers["error"], folder))
+        at = "" if given.conditions is None else ", at " + told_row(graphs, given.conditions[0]).replace("\n", ", ")
+        written.append(draw_maps(graphs, given.scan, answers.encoded, answers.error, folder, at))
     return written
 
 

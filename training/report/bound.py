@@ -20,11 +20,11 @@ def draw_bound(graphs: LatentGraphs, history: History, folder: Path) -> Path:
     """elbo.png: −ELBO and reconstruction on the left, the KL parts on the right, each against the epoch; taught epochs are shaded."""
     made = figure(9.6, 3.9, f"{model_name(graphs)}: the bound during the fit")
     bound, parts = made.subplots(1, 2)
-    epochs = history.epochs
+    epochs, kind = history.epochs, graphs.latent.input_kind
     told = [
-        (bound, "−ELBO (β = 1), training images, mean over the epoch", [epoch.negative_elbo for epoch in epochs], "-", 0),
-        (bound, "reconstruction, training images", [epoch.reconstruction for epoch in epochs], ":", 5),
-        (bound, "−ELBO, sample of validation images, after each epoch", [epoch.validation for epoch in epochs], "--", 1),
+        (bound, f"−ELBO (β = 1), training {kind}, mean over the epoch", [epoch.negative_elbo for epoch in epochs], "-", 0),
+        (bound, f"reconstruction, training {kind}", [epoch.reconstruction for epoch in epochs], ":", 5),
+        (bound, f"−ELBO, sample of validation {kind}, after each epoch", [epoch.validation for epoch in epochs], "--", 1),
         (parts, "KL of pose", [epoch.pose_kl for epoch in epochs], "-", 2),
         (parts, "KL of content", [epoch.content_kl for epoch in epochs], "--", 3),
         (parts, "KL of class and angle bin", [epoch.discrete_kl for epoch in epochs], ":", 4),
@@ -38,7 +38,7 @@ def draw_bound(graphs: LatentGraphs, history: History, folder: Path) -> Path:
     bound.set_title(f"the bound{_cut(bound)}")
     parts.set_title("its KL parts, before any weight β")
     for axes in (bound, parts):
-        _finish(axes, history)
+        _finish(axes, history, "image" if kind == "images" else "spectrum")
     return save(made, folder / "elbo.png")
 
 
@@ -69,12 +69,12 @@ def _cut(axes: Axes) -> str:
     return " (the first ones lie above)"
 
 
-def _finish(axes: Axes, history: History) -> None:
+def _finish(axes: Axes, history: History, what: str) -> None:
     last = history.epochs[-1].epoch
     axes.set_xlim(0.5, last + 0.5)
     if history.taught_epochs:
         axes.axvspan(0.5, history.taught_epochs + 0.5, color="0.92", zorder=0, label="encoder taught first, no bound yet")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("nats per image")
+    axes.set_ylabel(f"nats per {what}")
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.18))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from training.data.dataset import Array
@@ -20,6 +22,11 @@ MARKERS = ("o", "^", "D", "s", "v", "P", "X")
 INTENSITY = "cividis"
 ANGLE = "twilight"
 DIFFERENCE = "PuOr"
+# Of values that curves have: dark to green, without the yellow that no eye finds on white.
+SEQUENCE = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.85, 256)))
+MEASURED = "0.55"
+# Of a title, at its size.
+_LETTERS_PER_INCH = 12.5
 
 _STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -37,9 +44,10 @@ def drawing() -> AbstractContextManager[None]:
 
 
 def figure(width_inch: float, height_inch: float, title: str) -> Figure:
-    """An empty figure with its title; no global state of pyplot is touched."""
+    """An empty figure with its title, in lines that fit its width; no global state of pyplot is touched."""
     made = Figure(figsize=(width_inch, height_inch), layout="constrained", dpi=150)
-    made.suptitle(title)
+    lines = [line for given in title.split("\n") for line in textwrap.wrap(given, int(width_inch * _LETTERS_PER_INCH))]
+    made.suptitle("\n".join(lines))
     return made
 
 
@@ -62,9 +70,9 @@ def mosaic(tiles: Array) -> Array:
     return framed.transpose(0, 2, 1, 3).reshape(rows * (height + 1), columns * (width + 1))[:-1, :-1]
 
 
-def channel(images: Array, index: int) -> Array:
-    """One channel of images (n, h, w[, c]) as (n, h, w)."""
-    return images[..., index] if images.ndim == 4 else images
+def channel(values: Array, index: int, kind: str = "images") -> Array:
+    """One channel of images (n, h, w[, c]) as (n, h, w), or, by their kind, of spectra (n, l[, c]) as (n, l)."""
+    return values[..., index] if values.ndim == (4 if kind == "images" else 3) else values
 
 
 def bare(axes: Axes) -> Axes:

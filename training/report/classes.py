@@ -8,36 +8,50 @@ import numpy as np
 
 from training.data.dataset import Array
 from training.latent.class_metrics import class_agreement
-from training.report.canvas import INTENSITY, bare, channel, figure, model_name, save, unit_label
+from training.report.canvas import COLOURS, INTENSITY, bare, channel, figure, model_name, save, unit_label
+from training.report.curves import POINT
 from training.report.graphs import LatentGraphs
+from training.report.settings import NOTHING_TOLD, Setting
 from training.report.subjects import Subjects
 
 _ACROSS = 8
 
 
-def draw_class_gallery(graphs: LatentGraphs, folder: Path, probabilities: Array | None = None) -> list[Path]:
-    """classes.png: the image that each class decodes to at the prior's mean content, in the canonical pose; nothing without classes.
+def draw_class_gallery(
+    graphs: LatentGraphs, folder: Path, probabilities: Array | None = None, settings: tuple[Setting, ...] = (NOTHING_TOLD,)
+) -> list[Path]:
+    """classes.png: what each class decodes to at the prior's mean content, in the canonical pose; nothing without classes.
 
     `probabilities` (n, K) of images: each class then says how many of them are its own, since a class that no image uses still has a picture.
     """
     names = graphs.latent.class_names
-    if not names:
+    if not names or not settings:
         return []
-    content = np.zeros((1, graphs.latent.content_size))
-    pictures = [channel(graphs.decode(content, index), 0)[0] for index in range(len(names))]
+    setting, kind = settings[0], graphs.latent.output_kind
+    content = np.zeros((len(names), graphs.latent.content_size))
+    pictures = channel(graphs.decode(content, np.arange(len(names)), None, setting.conditions, setting.targets), 0, kind)
     columns = min(_ACROSS, len(names))
     rows = -(-len(names) // columns)
-    made = figure(1.7 * columns + 1.6, 2.1 * rows + 0.5, f"{model_name(graphs)}: its classes at content 0, in the canonical pose")
+    width = 1.7 if kind == "images" else 2.2
+    made = figure(width * columns + 1.6, 2.1 * rows + 0.5, f"{model_name(graphs)}: its classes at content 0, in the canonical pose{setting.words()}")
     shares = None if probabilities is None else np.bincount(probabilities.argmax(axis=1), minlength=len(names)) / len(probabilities)
-    grid = made.subplots(rows, columns, squeeze=False)
-    low, high = min(float(picture.min()) for picture in pictures), max(float(picture.max()) for picture in pictures)
+    grid = made.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    low, high = float(pictures.min()), float(pictures.max())
     for index, axes in enumerate(grid.ravel()):
-        bare(axes)
-        if index < len(names):
-            shown = axes.imshow(pictures[index], cmap=INTENSITY, vmin=low, vmax=high)
-            used = "" if shares is None else f"\n{shares[index]:.0%} of the images"
-            axes.set_title(f"{index}: {names[index]}{used}", fontsize=8)
-    made.colorbar(shown, ax=grid.ravel().tolist(), label=unit_label(graphs.preprocessing.unit, "pixel value"), shrink=0.8)
+        if index >= len(names):
+            axes.set_axis_off()
+            continue
+        if kind == "images":
+            bare(axes).imshow(pictures[index], cmap=INTENSITY, vmin=low, vmax=high)
+        else:
+            axes.plot(pictures[index], color=COLOURS[0], linewidth=1.2)
+            axes.set_xlabel(POINT)
+        used = "" if shares is None else f"\n{shares[index]:.0%} of the {graphs.latent.input_kind}"
+        axes.set_title(f"{index}: {names[index]}{used}", fontsize=8)
+    if kind == "images":
+        made.colorbar(grid[0, 0].images[0], ax=grid.ravel().tolist(), label=unit_label(graphs.drawn_unit, "pixel value"), shrink=0.8)
+    else:
+        made.supylabel(unit_label(graphs.drawn_unit), fontsize=9)
     return [save(made, folder / "classes.png")]
 
 

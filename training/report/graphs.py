@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 from tqdm import tqdm
 
-from dichroic.bundle import LatentSection, Manifest, Preprocessing, Signature, read_bundle, versions_in
+from dichroic.bundle import LatentSection, Manifest, Preprocessing, Signature, TensorSpec, read_bundle, versions_in
 from dichroic.errors import BundleRefusedError
 from training.data.dataset import Array
 from training.errors import InputError
@@ -37,26 +38,67 @@ class LatentGraphs:
         if self.manifest.latent is None or self.manifest.preprocessing is None:
             raise InputError("UNSUPPORTED_BUNDLE", f"{self.folder} is a bundle of kind {self.manifest.kind}; figures are drawn of latent bundles.")
         self.latent: LatentSection = self.manifest.latent
-        if self.latent.conditions or self.latent.targets or {self.latent.input_kind, self.latent.output_kind} != {"images"}:
-            raise InputError(
-                "UNSUPPORTED_BUNDLE",
-                f"{self.folder} has spectra, conditions or targets; figures are drawn of models from images to images without them.",
-            )
         self.preprocessing: Preprocessing = self.manifest.preprocessing
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
-    def encode(self, images: Array) -> dict[str, Array]:
-        """Pose and content of images (n, h, w[, c]) uint8, uint16 or float32, by the outputs' names."""
-        return self._run(f"encode.{images.dtype.name}", {"images": images})
+    @property
+    def translates(self) -> bool:
+        """Whether another kind is drawn than goes in; such a bundle reconstructs nothing."""
+        return self.latent.input_kind != self.latent.output_kind
 
-    def reconstruct(self, images: Array) -> dict[str, Array]:
-        """`reconstruction` in the training data's unit and `error` (n,) of images (n, h, w[, c])."""
-        return self._run(f"reconstruct.{images.dtype.name}", {"images": images})
+    @property
+    def drawn(self) -> TensorSpec:
+        """What decode gives: `images` (n, h, w[, c]) or `spectra` (n, l[, c])."""
+        return self._signature("decode").outputs[0]
 
-    def decode(self, content: Array, class_index: int = 0, pose: dict[str, Array] | None = None) -> Array:
-        """Images (n, h, w[, c]) of contents (n, d), of one class.
+    @property
+    def drawn_unit(self) -> str:
+        """The unit of what decode gives."""
+        return self.drawn.unit if self.translates else self.preprocessing.unit
 
-        `pose`: (n,) each, by the names of decode's inputs; what it leaves out is canonical: angle 0, scale 1, no shift.
+    @property
+    def taken_shape(self) -> tuple[int, ...]:
+        """Of one row that goes in: (h, w[, c]) or (l[, c]), without a channel axis where there is one channel."""
+        return next(each for name, each in sorted(self.manifest.signatures.items()) if name.startswith("encode.")).inputs[0].row_shape
+
+    @property
+    def draws_by_targets(self) -> bool:
+        """Whether decode takes targets; a bundle may tell them and draw without."""
+        return any(spec.name == "targets" for spec in self._signature("decode").inputs)
+
+    def encode(self, values: Array, conditions: Array | None = None) -> dict[str, Array]:
+        """Pose, content and class probabilities, by the outputs' names.
+
+        Args:
+            values: images (n, h, w[, c]) uint8, uint16 or float32, or spectra (n, l[, c]) float32.
+            conditions: (n, k) in their units, a category as its index, for a model that has some.
+        """
+        return self._run(f"encode.{values.dtype.name}", self._given(values, conditions))
+
+    def reconstruct(self, values: Array, conditions: Array | None = None) -> dict[str, Array]:
+        """`reconstruction` in the training data's unit and `error` (n,) of what `encode` takes."""
+        return self._run(f"reconstruct.{values.dtype.name}", self._given(values, conditions))
+
+    def regress(self, values: Array) -> dict[str, Array]:
+        """`target_mean` and `target_sd` (n, t) in the targets' units, of what `encode` takes."""
+        return self._run(f"regress.{values.dtype.name}", self._given(values, None))
+
+    def decode(
+        self,
+        content: Array,
+        class_index: int | Array = 0,
+        pose: dict[str, Array] | None = None,
+        conditions: Array | None = None,
+        targets: Array | None = None,
+    ) -> Array:
+        """Images (n, h, w[, c]) or spectra (n, l[, c]) of contents (n, d).
+
+        Args:
+            content: (n, d); d may be 0.
+            class_index: one for all, or (n,).
+            pose: (n,) each, by the names of decode's inputs; what it leaves out is canonical: angle 0, scale 1, no shift.
+            conditions: (k,) for all or (n, k), in their units, for a model that has some.
+            targets: (t,) for all or (n, t), in their units, for a decoder that takes some.
         """
         rows = len(content)
         given = {"content": content.astype(np.float32)}
@@ -64,9 +106,29 @@ class LatentGraphs:
         given["scale"] = np.ones(rows, np.float32)
         given |= {name: values.astype(np.float32) for name, values in (pose or {}).items()}
         given["class_weights"] = np.zeros((rows, len(self.latent.class_names)), np.float32)
-        given["class_weights"][:, class_index : class_index + 1] = 1
+        if self.latent.class_names:
+            given["class_weights"][np.arange(rows), class_index] = 1
+        for name, told in (("conditions", conditions), ("targets", targets)):
+            if told is not None:
+                given[name] = np.broadcast_to(told.astype(np.float32), (rows, told.shape[-1]))
         wanted = {spec.name for spec in self._signature("decode").inputs}
-        return self._run("decode", {name: array for name, array in given.items() if name in wanted})["images"]
+        return self._run("decode", {name: array for name, array in given.items() if name in wanted})[self.drawn.name]
+
+    def standardisation(self, name: str) -> tuple[Array, Array] | None:
+        """Mean and sd (k,) of "conditions" or "targets" in training, as decode has them: (value − mean)/sd comes first. None: it has not."""
+        graph = onnx.load(str(self.folder / self._signature("decode").graph), load_external_data=False).graph
+        constants = {tensor.name: tensor for tensor in graph.initializer if not tensor.external_data}
+        for less in graph.node:
+            if less.op_type == "Sub" and less.input[0] == name and less.input[1] in constants:
+                for over in graph.node:
+                    if over.op_type == "Div" and over.input[0] == less.output[0] and over.input[1] in constants:
+                        mean, sd = (onnx.numpy_helper.to_array(constants[key]).astype(np.float64) for key in (less.input[1], over.input[1]))
+                        return mean, sd
+        return None
+
+    def _given(self, values: Array, conditions: Array | None) -> dict[str, Array]:
+        told = {} if conditions is None else {"conditions": conditions.astype(np.float32)}
+        return {self.latent.input_kind: values, **told}
 
     def _signature(self, name: str) -> Signature:
         if name not in self.manifest.signatures:

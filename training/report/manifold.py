@@ -1,4 +1,4 @@
-"""What the model can draw: images decoded over its first two content latents, all in the canonical pose."""
+"""What the model can draw: images or spectra decoded over its first two content latents, all in the canonical pose."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from statistics import NormalDist
 import numpy as np
 
 from training.data.dataset import Array
-from training.report.canvas import INTENSITY, channel, figure, model_name, mosaic, save, unit_label
+from training.report.canvas import figure, model_name, save
 from training.report.graphs import LatentGraphs
+from training.report.settings import NOTHING_TOLD, Setting
+from training.report.tiles import channels_of, draw_tiles, ends_of, first_channel, tell_scale
 
 _STEPS = 11
 
@@ -24,10 +26,11 @@ def circle_values(steps: int = _STEPS) -> Array:
     return 2 * np.pi * ((np.arange(steps) + 0.5) / steps - 0.5)
 
 
-def decoded_manifold(graphs: LatentGraphs) -> tuple[Array, Array, Array]:
-    """Tiles (rows, columns, h, w[, c]) and the values of the first content latent (columns,) and the second (rows,), largest on top.
+def decoded_manifold(graphs: LatentGraphs, setting: Setting = NOTHING_TOLD) -> tuple[Array, Array, Array]:
+    """Tiles (rows, columns, h, w[, c]) or (rows, columns, l[, c]) and the values of the first content latent (columns,) and the second (rows,).
 
-    A model of one content latent gives one row, a model of none one tile. Further latents are 0, the prior's mean; of classes it is the first.
+    The second's largest value is on top. A model of one content latent gives one row, a model of none one tile. Further latents are 0, the prior's
+    mean; of classes it is the first.
     """
     size = graphs.latent.content_size
     across = _values(graphs, 0) if size >= 1 else np.zeros(1)
@@ -37,38 +40,52 @@ def decoded_manifold(graphs: LatentGraphs) -> tuple[Array, Array, Array]:
         content[..., 0] = across
     if size >= 2:
         content[..., 1] = down[:, None]
-    images = graphs.decode(content.reshape(-1, size))
-    return images.reshape(len(down), len(across), *images.shape[1:]), across, down
+    drawn = graphs.decode(content.reshape(len(down) * len(across), size), conditions=setting.conditions, targets=setting.targets)
+    return drawn.reshape(len(down), len(across), *drawn.shape[1:]), across, down
 
 
-def draw_manifold(graphs: LatentGraphs, folder: Path) -> list[Path]:
-    """manifold.png; manifold-1.png, manifold-2.png, ... for images of several channels."""
-    tiles, across, down = decoded_manifold(graphs)
-    names = graphs.latent.channel_names or tuple(f"channel {index}" for index in range(graphs.latent.channels))
-    size = graphs.latent.content_size
+def draw_manifold(graphs: LatentGraphs, folder: Path, settings: tuple[Setting, ...] = (NOTHING_TOLD,)) -> list[Path]:
+    """manifold.png; manifold-CATEGORY.png for each category of a condition; ...-1.png, ...-2.png, ... for several channels."""
+    made = [(setting, *decoded_manifold(graphs, setting)) for setting in settings]
+    several = channels_of(graphs) > 1
     paths = []
-    for index in range(graphs.latent.channels):
-        several = graphs.latent.channels > 1
-        picture = mosaic(channel(tiles.reshape(-1, *tiles.shape[2:]), index).reshape(*tiles.shape[:4]))
-        what = f"decoded over {('no content latent', 'its content latent', 'its two content latents')[min(size, 2)]}"
-        if size > 2:
-            what = f"decoded over the first two of {size} content latents, the others 0"
-        if graphs.latent.class_names:
-            what += f"; class 0, {graphs.latent.class_names[0]}"
-        made = figure(7.4, 6.4 if len(down) > 1 else 1.9, f"{model_name(graphs)}: {what}{f', {names[index]}' if several else ''}")
-        axes = made.add_subplot()
-        shown = axes.imshow(picture, cmap=INTENSITY, interpolation="nearest")
-        height, width = tiles.shape[2:4]
-        axes.set_xticks((width + 1) * np.arange(len(across)) + width / 2, _ticks(graphs, 0, across) if size >= 1 else [""])
-        axes.set_yticks((height + 1) * np.arange(len(down)) + height / 2, _ticks(graphs, 1, down) if size >= 2 else [""])
-        axes.set_xlabel(f"content latent 1 ({_unit(graphs, 0)}, at quantiles of its prior)" if size >= 1 else "")
-        axes.set_ylabel(f"content latent 2 ({_unit(graphs, 1)})" if size >= 2 else "")
-        axes.tick_params(length=0)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        made.colorbar(shown, ax=axes, label=unit_label(graphs.preprocessing.unit, "pixel value"), shrink=0.8)
-        paths.append(save(made, folder / (f"manifold-{index + 1}.png" if several else "manifold.png")))
+    for index in range(channels_of(graphs)):
+        pictures = [first_channel(graphs, tiles.reshape(-1, *tiles.shape[2:]), index) for _, tiles, _, _ in made]
+        ends = ends_of(pictures) if pictures else (0.0, 1.0)  # one scale for all categories
+        for (setting, tiles, across, down), picture in zip(made, pictures, strict=True):
+            title = f"{model_name(graphs)}: {_what(graphs)}{f', {_channel_name(graphs, index)}' if several else ''}{setting.words()}"
+            name = f"manifold{setting.file_part}{f'-{index + 1}' if several else ''}.png"
+            shown = picture.reshape(*tiles.shape[:2], *picture.shape[1:])
+            paths.append(_draw(graphs, shown, (across, down), ends, title, folder / name))
     return paths
+
+
+def _draw(graphs: LatentGraphs, tiles: Array, values: tuple[Array, Array], ends: tuple[float, float], title: str, path: Path) -> Path:  # noqa: PLR0917
+    across, down = values
+    size = graphs.latent.content_size
+    made = figure(7.4, 6.4 if len(down) > 1 else 1.9, title)
+    axes = made.add_subplot()
+    columns, rows = draw_tiles(axes, tiles, *ends)
+    axes.set_xticks(columns, _ticks(graphs, 0, across) if size >= 1 else [""])
+    axes.set_yticks(rows, _ticks(graphs, 1, down) if size >= 2 else [""])
+    axes.set_xlabel(f"content latent 1 ({_unit(graphs, 0)}, at quantiles of its prior)" if size >= 1 else "")
+    axes.set_ylabel(f"content latent 2 ({_unit(graphs, 1)})" if size >= 2 else "")
+    tell_scale(made, [axes], graphs, *ends)
+    return save(made, path)
+
+
+def _what(graphs: LatentGraphs) -> str:
+    size = graphs.latent.content_size
+    what = f"decoded over {('no content latent', 'its content latent', 'its two content latents')[min(size, 2)]}"
+    if size > 2:
+        what = f"decoded over the first two of {size} content latents, the others 0"
+    return what + (f"; class 0, {graphs.latent.class_names[0]}" if graphs.latent.class_names else "")
+
+
+def _channel_name(graphs: LatentGraphs, index: int) -> str:
+    # The manifest names the channels of what goes in.
+    names = () if graphs.translates else graphs.latent.channel_names
+    return names[index] if names else f"channel {index}"
 
 
 def _on_circle(graphs: LatentGraphs, index: int) -> bool:

@@ -14,13 +14,17 @@ from training.report.graphs import LatentGraphs
 from training.report.subjects import Scan
 
 
-def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error: Array, folder: Path) -> Path:
-    """maps.png: the scan, the angle and the first two content latents over it, and the error with what lies above the threshold."""
+def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error: Array | None, folder: Path, at: str = "") -> Path:  # noqa: PLR0917
+    """maps.png: the scan, the angle and the first two content latents over it, and the error with what lies above the threshold.
+
+    `error` None: there is none, since the model draws another kind. `at`: the conditions in words, which all patches have.
+    """
     contents = {f"content latent {k + 1}": encoded["content"][:, k] for k in range(min(2, graphs.latent.content_size))}
-    panels = 2 + len(contents) + ("angle_rad" in encoded)
+    angled, wrong = "angle_rad" in encoded, error is not None
+    panels = 1 + wrong + len(contents) + angled
     columns = min(panels, 3)
     rows = -(-panels // columns)
-    made = figure(3.7 * columns, 3.1 * rows + 0.3, f"{model_name(graphs)}: maps over the scan, one value for each patch")
+    made = figure(3.7 * columns, 3.1 * rows + 0.3, f"{model_name(graphs)}: maps over the scan, one value for each patch{at}")
     free = [made.add_subplot(rows, columns, number + 1) for number in range(panels)]
     image = scan.image if scan.image.ndim == 2 else scan.image[..., 0]
     low, high = np.quantile(image, [0.005, 0.995])
@@ -28,10 +32,11 @@ def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error
     made.colorbar(scanned, ax=free[0], fraction=0.046, pad=0.03, label=unit_label(graphs.preprocessing.unit))
     free[0].set_title("scan")
     extent = _extent(graphs, scan)
-    _errors(graphs, scan, made, free[1], error, extent)
-    if "angle_rad" in encoded:
-        _degrees(made, free[2], _on_scan(scan, np.degrees(encoded["angle_rad"])), extent, "° counter-clockwise")
-        free[2].set_title("angle")
+    if error is not None:
+        _errors(graphs, scan, made, free[1], error, extent)
+    if angled:
+        _degrees(made, free[1 + wrong], _on_scan(scan, np.degrees(encoded["angle_rad"])), extent, "° counter-clockwise")
+        free[1 + wrong].set_title("angle")
     for index, (axes, (name, value)) in enumerate(zip(free[panels - len(contents) :], contents.items(), strict=True)):
         axes.set_title(name)
         if graphs.latent.topology and graphs.latent.topology[index] == "circle":

@@ -16,6 +16,8 @@ from training.report.canvas import ANGLE, COLOURS, MARKERS, figure, model_name, 
 from training.report.graphs import LatentGraphs
 from training.report.subjects import Subjects
 
+# Of a spectrum, which has one shift, and a width.
+_OF_SPECTRA = {"scale": "width (ratio)", "shift_right_px": "shift towards higher points (points)"}
 _LABELS = {
     "angle_rad": "angle, counter-clockwise (°)",
     "scale": "scale (ratio)",
@@ -29,9 +31,10 @@ def draw_poses(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Arra
     names = [name for name in _LABELS if name in encoded]
     if not names:
         return []
-    if subjects.truth is None or subjects.labels is None:
+    if subjects.truth is None or subjects.labels is None or graphs.latent.output_kind == "spectra":
         return [_distributions(graphs, subjects, encoded, names, folder)]
-    made = figure(3.6 * len(names) + 0.4, 4.4, f"{model_name(graphs)}: reported and true pose of {subjects.name}")
+    own = ", each at its own conditions" if subjects.conditions is not None else ""
+    made = figure(3.6 * len(names) + 0.4, 4.4, f"{model_name(graphs)}: reported and true pose of {subjects.name}{own}")
     for number, name in enumerate(names):
         axes = made.add_subplot(1, len(names), number + 1)
         for label, suit in enumerate(subjects.classes):
@@ -90,7 +93,9 @@ def _centre(encoded: dict[str, Array], truth: dict[str, Array], rows: Array) -> 
 
 
 def _distributions(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Array], names: list[str], folder: Path) -> Path:
-    made = figure(3.4 * len(names) + 0.4, 3.6, f"{model_name(graphs)}: reported poses of {len(subjects.images)} {subjects.name}")
+    spectra = graphs.latent.output_kind == "spectra"
+    own = ", each at its own conditions" if subjects.conditions is not None else ""
+    made = figure(3.4 * len(names) + 0.4, 3.6, f"{model_name(graphs)}: reported poses, {len(subjects.values)} rows: {subjects.name}{own}")
     for number, name in enumerate(names):
         if name == "angle_rad":
             axes = made.add_subplot(1, len(names), number + 1, projection="polar")
@@ -98,8 +103,9 @@ def _distributions(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, 
             continue
         axes = made.add_subplot(1, len(names), number + 1)
         axes.hist(encoded[name], bins=40, color=COLOURS[0])
-        axes.set_xlabel(_LABELS[name])
-        axes.set_ylabel("images")
+        axes.set_xlabel((_OF_SPECTRA if spectra else _LABELS)[name])
+        axes.set_ylabel(graphs.latent.input_kind)
+        axes.yaxis.get_major_locator().set_params(integer=True)
     return save(made, folder / "poses.png")
 
 

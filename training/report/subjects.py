@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,18 @@ import numpy as np
 from training.data.cards import SUITS, SYMMETRY_ORDER, draw_cards
 from training.data.dataset import Array, DataSet
 from training.data.domains import draw_domains
+from training.data.patch_spectra import draw_patch_spectra
 from training.data.patches import cut_patches
 from training.data.readers import read_data
 from training.errors import InputError
+from training.report.arrays import conditions_of, outputs_of, taken, targets_of
 from training.report.graphs import LatentGraphs
 
 _CARDS_PER_SUIT = 100
-_GENERATOR = re.compile(r"draw_(cards|domains)\(((?:[^()]|\([^()]*\))*)\)")
+_PATCHES = 400
+_GENERATOR = re.compile(r"draw_(cards|domains|patch_spectra)\(((?:[^()]|\([^()]*\))*)\)")
+# Of a truth that poses can be compared with.
+_POSE = ("angle_rad", "scale", "shift_down_px", "shift_right_px")
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,26 @@ class Scan:
 
 @dataclass(frozen=True)
 class Subjects:
-    """Images to draw the model on.
+    """Images or spectra to draw the model on.
 
     Attributes:
-        images: (n, h, w[, c]), of the model's size, as the graphs take them.
+        values: (n, h, w[, c]) or (n, l[, c]), of the model's size, as the graphs take them.
         name: what they are, for titles.
+        conditions: (n, k) float32 in their units; None for a model without any.
+        targets: (n, t) in their units, NaN where not known; None where the data has none.
+        outputs: (n, ...) float32 what the model should draw, in its unit, where another kind goes in; None where the data does not hold it.
         labels: (n,) index into `classes`; None where there are no classes.
         classes: names of the classes.
         symmetry_order: of each class.
-        truth: drawn poses by the names of `encode`'s outputs, (n,) each; empty where the truth is not known.
+        truth: drawn poses by the names of `encode`'s outputs, (n,) each; None where the truth is not known.
         scan: where the patches lie, when they were cut from one image.
     """
 
-    images: Array
+    values: Array
     name: str
+    conditions: Array | None = None
+    targets: Array | None = None
+    outputs: Array | None = None
     labels: Array | None = None
     classes: tuple[str, ...] = ()
     symmetry_order: tuple[int, ...] = ()
@@ -55,41 +66,57 @@ class Subjects:
 
 
 def subjects_from_file(graphs: LatentGraphs, path: Path, channel: str | None) -> Subjects:
-    """The file's images where they have the model's size, patches of its first image where they are larger.
+    """The file's images or spectra where they have the model's size, patches of its first image where they are larger.
 
     Raises:
-        InputError: those of reading; NO_IMAGES, UNITS_DIFFER, IMAGES_TOO_SMALL or CHANNELS_DIFFER.
+        InputError: those of reading; UNITS_DIFFER, and those of `_subjects`.
     """
     data = read_data(path, channel)
     unit = graphs.preprocessing.unit
     if data.unit not in {"unknown", unit}:
         raise InputError("UNITS_DIFFER", f"{path.name} has values in {data.unit}, the model was trained on values in {unit}; choose another channel.")
-    return _subjects(graphs, data, path.name)
+    # No bundle says which rows of its file were held out.
+    own = " (training rows among them)" if data.sha256 in graphs.manifest.training_data.sha256 else ""
+    return _subjects(graphs, data, path.name + own)
 
 
 def fresh_subjects(graphs: LatentGraphs, seed: int) -> Subjects | None:
-    """New drawings with the options that the training data was drawn with; None when it was not drawn here."""
-    source = graphs.manifest.training_data.source
-    found = _GENERATOR.search(source)
+    """New drawings with the options that the training data was drawn with.
+
+    None when it was not drawn here, or when what is drawn lacks something that the model takes, such as conditions of the user's own.
+    """
+    found = _GENERATOR.search(graphs.manifest.training_data.source)
     if found is None:
         return None
     try:
-        options = _options(found.group(2))
-        if found.group(1) == "domains":
-            return _subjects(graphs, draw_domains(**options | {"seed": seed}), f"a freshly drawn scan (seed {seed})")
-        cards = draw_cards(**options | {"n_per_suit": _CARDS_PER_SUIT, "seed": seed, "stream": "test"})
+        data, name = _drawn(found.group(1), _options(found.group(2)), seed)
     except (SyntaxError, ValueError, TypeError):  # written by another version of the generator, or by hand
         return None
-    return _subjects(graphs, cards, f"freshly drawn cards (test stream, seed {seed})")
+    if [column.categories for column in graphs.latent.conditions] == [SUITS] and "labels" in data.arrays:
+        data = replace(data, arrays=data.arrays | {"conditions": data.arrays["labels"][:, None]})
+    try:
+        return _subjects(graphs, data, name)
+    except InputError:
+        return None
 
 
-def in_unit(graphs: LatentGraphs, images: Array) -> Array:
-    """Images as float32 in the training data's unit, whatever integers stand for."""
-    if images.dtype == np.float32 or graphs.preprocessing.integer_images == "value":
-        return images.astype(np.float32)
+def _drawn(generator: str, options: dict[str, Any], seed: int) -> tuple[DataSet, str]:
+    """The data, and what it is called in titles."""
+    if generator == "domains":
+        return draw_domains(**options | {"seed": seed}), f"a freshly drawn scan (seed {seed})"
+    own = f"(test stream, seed {seed})"
+    if generator == "patch_spectra":
+        return draw_patch_spectra(**options | {"count": _PATCHES, "seed": seed, "stream": "test"}), f"freshly drawn patches {own}"
+    return draw_cards(**options | {"n_per_suit": _CARDS_PER_SUIT, "seed": seed, "stream": "test"}), f"freshly drawn cards {own}"
+
+
+def in_unit(graphs: LatentGraphs, values: Array) -> Array:
+    """Images or spectra as float32 in the training data's unit, whatever integers stand for."""
+    if values.dtype == np.float32 or graphs.preprocessing.integer_images == "value":
+        return values.astype(np.float32)
     low, high = (np.asarray(ends, np.float32) for ends in (graphs.preprocessing.input_low, graphs.preprocessing.input_high))
-    scaled = (images if images.ndim == 4 else images[..., None]) / np.float32(np.iinfo(images.dtype).max) * (high - low) + low
-    return scaled.reshape(images.shape).astype(np.float32)
+    scaled = (values if values.ndim == 4 else values[..., None]) / np.float32(np.iinfo(values.dtype).max) * (high - low) + low
+    return scaled.reshape(values.shape).astype(np.float32)
 
 
 def _options(text: str) -> dict[str, Any]:
@@ -99,37 +126,31 @@ def _options(text: str) -> dict[str, Any]:
 
 
 def _subjects(graphs: LatentGraphs, data: DataSet, name: str) -> Subjects:
-    latent = graphs.latent
-    images = data.arrays.get("images", data.arrays.get("frames"))
-    if images is None:
-        raise InputError("NO_IMAGES", f"{name} holds no images; it holds {', '.join(sorted(data.arrays))}.")
-    if latent.channels == 1 and images.ndim == 4 and images.shape[3] == 1:
-        images = images[..., 0]
-    channels = images.shape[3] if images.ndim == 4 else 1
-    if channels != latent.channels:
-        raise InputError("CHANNELS_DIFFER", f"{name} has images of {channels} channels, the model takes {latent.channels}.")
-    size = (latent.image_height_px, latent.image_width_px)
-    if images.shape[1:3] != size:
-        return _patches(graphs, images[0], name)
-    labels = data.arrays.get("labels")
+    """What the model takes, and what stands beside it.
+
+    Raises:
+        InputError: NO_IMAGES, NO_SPECTRA, CHANNELS_DIFFER, IMAGES_TOO_SMALL, SPECTRA_DIFFER, OUTPUTS_DIFFER, and those of conditions and targets.
+    """
+    values = taken(graphs, data, name)
+    beside = conditions_of(graphs, data, name), targets_of(graphs, data, name)
+    if graphs.latent.input_kind == "images" and values.shape[1:3] != graphs.taken_shape[:2]:
+        return _patches(graphs, values[0], beside, name)
+    found = Subjects(values, name, *beside, outputs_of(graphs, data, name))
     truth = {key.removeprefix("truth_"): data.arrays[key] for key in data.arrays if key.startswith("truth_") and data.arrays[key].ndim == 1}
-    drawn = bool(truth) and labels is not None
-    return Subjects(
-        images,
-        name,
-        labels if drawn else None,
-        SUITS if drawn else (),
-        tuple(SYMMETRY_ORDER[suit] for suit in SUITS) if drawn else (),
-        truth if drawn else None,
-    )
+    labels = data.arrays.get("labels")
+    if labels is None or not truth.keys() >= set(_POSE):
+        return found
+    return replace(found, labels=labels, classes=SUITS, symmetry_order=tuple(SYMMETRY_ORDER[suit] for suit in SUITS), truth=truth)
 
 
-def _patches(graphs: LatentGraphs, image: Array, name: str) -> Subjects:
-    height, width = graphs.latent.image_height_px, graphs.latent.image_width_px
+def _patches(graphs: LatentGraphs, image: Array, beside: tuple[Array | None, Array | None], name: str) -> Subjects:
+    height, width = graphs.taken_shape[:2]
     if min(image.shape[:2]) < max(height, width) or height != width:
         raise InputError(
             "IMAGES_TOO_SMALL",
             f"{name} has images of {image.shape[0]} × {image.shape[1]} px; the model takes {height} × {width} px, or, if square, larger ones.",
         )
     patches = cut_patches(image, height, max(1, height // 6))
-    return Subjects(patches.images, f"patches of {name}", scan=Scan(in_unit(graphs, image), patches.top_px, patches.left_px))
+    # Every patch has what its image has; targets are of whole images.
+    conditions = None if beside[0] is None else np.repeat(beside[0][:1], len(patches.images), axis=0)
+    return Subjects(patches.images, f"patches of {name}", conditions, scan=Scan(in_unit(graphs, image), patches.top_px, patches.left_px))

@@ -145,13 +145,6 @@ async def test_semi_supervised_regression(tmp_path: Path, bins: str) -> None:
     np.testing.assert_allclose(read(drawn, "images"), read(seen, "reconstruction"), atol=1e-4)
 
 
-@pytest.mark.parametrize(("model", "extra"), [(TO_SPECTRA, ""), (MODEL, CONDITIONS)])
-def test_report_says_what_it_does_not_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, extra: str) -> None:
-    fitted(tmp_path, model, extra)
-    assert main(["report", str(tmp_path / "bundles" / "toy"), "--out", str(tmp_path / "report")]) == 2
-    assert "UNSUPPORTED_BUNDLE" in capsys.readouterr().err
-
-
 async def test_capacities(tmp_path: Path) -> None:
     model = CLASSES + "[training.content_capacity]\nnats = 3.0\n[training.class_capacity]\nnats = 0.7\n"
     assert "negative_elbo" in metrics(fitted(tmp_path, model))

@@ -44,7 +44,7 @@ def test_batches_of_any_size_give_the_same_answers(bundle):
 def test_fresh_cards_have_the_training_cards_options_and_another_stream(bundle):
     fresh = fresh_subjects(LatentGraphs(bundle()), seed=4)
     expected = draw_cards(100, angle_deg=90, shear_deg=1, shift=0.1, scale=(0.9, 1.1), side=16, seed=4, stream="test")
-    assert (fresh.images == expected.arrays["images"]).all()
+    assert (fresh.values == expected.arrays["images"]).all()
     assert (fresh.truth["angle_rad"] == expected.arrays["truth_angle_rad"]).all()
 
 
