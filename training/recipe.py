@@ -295,7 +295,7 @@ def _explained(path: Path, error: ValidationError) -> InputError:
     details = error.errors()
     unknown = next((detail for detail in details if detail["type"] == "extra_forbidden"), None)
     if unknown is None:
-        lines = "; ".join(f"{_place(detail['loc'])}: {detail['msg']}" for detail in details[:5])
+        lines = "; ".join(f"{_place(detail['loc'])}: {detail['msg'].removeprefix('Value error, ')}" for detail in details[:5])
         return InputError("RECIPE_INVALID", f"{path} cannot be used: {lines}.")
     *parents, key = unknown["loc"]
     known = sorted(_keys_at(Recipe, [part for part in parents if isinstance(part, str)]))
