@@ -229,11 +229,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _supervision_agrees(self) -> Self:
         model, training, data = self.model, self.training, self.data
-        targets = isinstance(data, FileData) and data.targets
+        targets = not isinstance(data, CardsData) and data.targets
         if targets and model.class_source:
-            raise ValueError("a model learns classes or targets, not both: leave out class_source or [[data.targets]]")
+            raise ValueError("a model learns classes or targets, not both: leave out class_source or the targets of [data]")
         if not targets and training.regression != Regression():
-            raise ValueError("[training.regression] is for models with [[data.targets]]")
+            raise ValueError("[training.regression] is for models with targets ([[data.targets]], or the drawn patches' own)")
         if targets and (training.equivariance.epochs or training.equivariance.weight or training.orientation.weight):
             raise ValueError(
                 "[training.equivariance] and [training.orientation] teach a posterior that sees images alone; one with targets sees those too"
