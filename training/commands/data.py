@@ -1,4 +1,4 @@
-"""`python -m training data NAME --out FILE`: data sets that are drawn here, written as .npz."""
+"""`python -m training data NAME --out FILE`: data sets that are drawn here, or made from measured loops, written as .npz."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from training.data.dataset import DataSet, save_npz
 from training.data.domains import draw_domains
 from training.data.ferrosim import MODES, TARGETS, draw_ferrosim
 from training.data.ferrosim import STREAMS as FERROSIM_STREAMS
+from training.data.loops import SCALARISERS, loop_mechanisms, read_loops
 from training.data.patch_spectra import STREAMS as PATCH_STREAMS
 from training.data.patch_spectra import draw_patch_spectra
 from training.data.patches_field import FORMS, draw_patches_field
@@ -41,6 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     patches.add_argument("--image-noise", type=float, default=0.05, metavar="SD", help="of a contrast of about 1 (default %(default)s)")
     patches.add_argument("--spectrum-noise", type=float, default=0.03, metavar="SD", help="as a share of the amplitude (default %(default)s)")
     patches.add_argument("--stream", choices=PATCH_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
+    field, ferrosim, loops = _add_mechanism_data(names)
+    for each in (cards, domains, patches, field, ferrosim):
+        each.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default %(default)s)")
+    for each in (cards, domains, patches, field, ferrosim, loops):
+        each.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write, a name ending in .npz")
+        each.add_argument("--force", action="store_true", help="replace FILE if it is there")
+
+
+def _add_mechanism_data(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> tuple[argparse.ArgumentParser, ...]:
+    """Those whose data is mechanisms and `y`."""
     field = names.add_parser("patches_field", help="patches × field × ageing, whose parts in y are known (benchmark of mechanisms)")
     field.add_argument("--count", type=int, default=600, metavar="N", help="points (default %(default)s)")
     field.add_argument("--form", choices=FORMS, default="additive", help="how the mechanisms meet (default %(default)s)")
@@ -62,14 +73,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ferrosim.add_argument("--samples", type=int, default=200, metavar="L", help="of a loop, a multiple of 4 (default %(default)s)")
     ferrosim.add_argument("--target", choices=TARGETS, default="area", help="which figure of a loop is y (default %(default)s)")
     ferrosim.add_argument("--stream", choices=FERROSIM_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
-    for each in (cards, domains, patches, field, ferrosim):
-        each.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write, a name ending in .npz")
-        each.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default %(default)s)")
-        each.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    loops = names.add_parser("loops", help="positions and neighbourhoods as mechanisms of a figure of your measured loops")
+    loops.add_argument("--file", type=Path, required=True, metavar="FILE", help="HDF5 (NSID) with loops on a grid")
+    loops.add_argument("--channel", metavar="QUANTITY", help="which data set of the file, where it has several")
+    loops.add_argument("--target", choices=SCALARISERS, default="coercive_voltage", help="which figure of a loop is y (default %(default)s)")
+    loops.add_argument("--neighbours", choices=SCALARISERS, help="whose map the patches show (default: the target's, of the neighbours alone)")
+    loops.add_argument("--half-width", type=int, default=2, metavar="PX", help="of a patch, from its centre (default %(default)s)")
+    loops.add_argument("--keep-failed", action="store_true", help="keep places whose own fit failed")
+    loops.set_defaults(seed=0)
+    return field, ferrosim, loops
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draws and writes. Returns 0.
+    """Draws, or reads, and writes. Returns 0.
 
     Raises:
         InputError: an option out of range, or a file that cannot be or must not be written.
@@ -83,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("FILE_EXISTS", f"{out} is already there; choose another name, or give --force to replace it.")
     data = _draw(arguments)
     save_npz(out, data, overwrite=arguments.force)
-    print(f"{out}: {_contents(data)}, unit {data.unit}\n{data.source}")
+    print("\n".join([f"{out}: {_contents(data)}, unit {data.unit}", data.source, *data.notes]))
     return 0
 
 
@@ -144,5 +160,10 @@ def _draw(arguments: argparse.Namespace) -> DataSet:
             target=arguments.target,
             seed=arguments.seed,
             stream=arguments.stream,
+        )
+    if arguments.name == "loops":
+        loops = read_loops(arguments.file, arguments.channel)
+        return loop_mechanisms(
+            loops, arguments.target, neighbours=arguments.neighbours, half_width=arguments.half_width, keep_failed=arguments.keep_failed
         )
     return draw_domains(arguments.side, arguments.seed, period_px=tuple(arguments.period_px), damaged_spots=arguments.damaged_spots)
