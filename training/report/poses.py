@@ -73,7 +73,7 @@ def _scatter(axes: Axes, subjects: Subjects, encoded: dict[str, Array], name: st
     x, y = truth[name][rows], encoded[name][rows].astype(np.float64)
     if name == "angle_rad":
         y, offset, error = class_angles(y, x, subjects.symmetry_order[label])
-        x, note = np.degrees(x), f"median error {error:.1f}° after its offset of {offset:.0f}°"
+        x, note = np.degrees(x), f"median error {error:.1f}° after its offset of {round(offset)}°"
     elif name == "scale":
         factor = float(np.exp(np.median(np.log(y) - np.log(x))))
         y, note = y / factor, f"after its factor of {factor:.2f}"
