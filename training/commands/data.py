@@ -1,4 +1,4 @@
-"""`python -m training data NAME --out FILE`: data sets that are drawn here, written as .npz."""
+"""`python -m training data NAME --out FILE`: data sets that are drawn here, or made from measured loops, written as .npz."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from pathlib import Path
 from training.data.cards import STREAMS, draw_cards
 from training.data.dataset import DataSet, save_npz
 from training.data.domains import draw_domains
+from training.data.ferrosim import MODES, TARGETS, draw_ferrosim
+from training.data.ferrosim import STREAMS as FERROSIM_STREAMS
+from training.data.loops import SCALARISERS, loop_mechanisms, read_loops
 from training.data.patch_spectra import STREAMS as PATCH_STREAMS
 from training.data.patch_spectra import draw_patch_spectra
+from training.data.patches_field import FORMS, draw_patches_field
+from training.data.patches_field import STREAMS as FIELD_STREAMS
 from training.errors import InputError
 
 
@@ -37,14 +42,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     patches.add_argument("--image-noise", type=float, default=0.05, metavar="SD", help="of a contrast of about 1 (default %(default)s)")
     patches.add_argument("--spectrum-noise", type=float, default=0.03, metavar="SD", help="as a share of the amplitude (default %(default)s)")
     patches.add_argument("--stream", choices=PATCH_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
-    for each in (cards, domains, patches):
-        each.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write, a name ending in .npz")
+    field, ferrosim, loops = _add_mechanism_data(names)
+    for each in (cards, domains, patches, field, ferrosim):
         each.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default %(default)s)")
+    for each in (cards, domains, patches, field, ferrosim, loops):
+        each.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write, a name ending in .npz")
         each.add_argument("--force", action="store_true", help="replace FILE if it is there")
 
 
+def _add_mechanism_data(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> tuple[argparse.ArgumentParser, ...]:
+    """Those whose data is mechanisms and `y`."""
+    field = names.add_parser("patches_field", help="patches × field × ageing, whose parts in y are known (benchmark of mechanisms)")
+    field.add_argument("--count", type=int, default=600, metavar="N", help="points (default %(default)s)")
+    field.add_argument("--form", choices=FORMS, default="additive", help="how the mechanisms meet (default %(default)s)")
+    field.add_argument("--noise", type=float, default=0.1, metavar="SHARE", help="of the spread of what is to be found (default %(default)s)")
+    field.add_argument("--angle-deg", type=float, default=180.0, metavar="A", help="patches are turned within ±A degrees (default %(default)s)")
+    field.add_argument("--shear-deg", type=float, default=10.0, metavar="S", help="and sheared within ±S degrees (default %(default)s)")
+    field.add_argument("--patch-noise", type=float, default=0.1, metavar="SD", help="of the pixels, of a contrast of 1 (default %(default)s)")
+    field.add_argument("--side", type=int, default=24, metavar="PX", help="height and width of a patch, pixels (default %(default)s)")
+    field.add_argument("--stream", choices=FIELD_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
+    ferrosim = names.add_parser("ferrosim", help="simulated ferroelectric lattices with disorder, and their loops")
+    ferrosim.add_argument("--count", type=int, default=600, metavar="N", help="simulations (default %(default)s)")
+    ferrosim.add_argument("--mode", choices=MODES, default="uniaxial", help="which energy (default %(default)s)")
+    ferrosim.add_argument("--n", type=int, default=10, metavar="SITES", help="along one side (default %(default)s)")
+    ferrosim.add_argument("--field-disorder", type=float, default=0.6, metavar="EC", help="random field's largest spread (default %(default)s)")
+    ferrosim.add_argument("--field-offset", type=float, default=0.3, metavar="EC", help="random field's largest mean (default %(default)s)")
+    ferrosim.add_argument("--bond-disorder", type=float, default=0.5, metavar="SHARE", help="bonds lie within 1 ± SHARE (default %(default)s)")
+    ferrosim.add_argument("--amplitude", type=float, nargs=2, default=(1.5, 2.5), metavar=("LOW", "HIGH"), help="of the field, Ec (default 1.5 2.5)")
+    ferrosim.add_argument("--depolarisation", type=float, default=0.0, metavar="D", help="times the mean polarisation (default %(default)s)")
+    ferrosim.add_argument("--samples", type=int, default=200, metavar="L", help="of a loop, a multiple of 4 (default %(default)s)")
+    ferrosim.add_argument("--target", choices=TARGETS, default="area", help="which figure of a loop is y (default %(default)s)")
+    ferrosim.add_argument("--stream", choices=FERROSIM_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
+    loops = names.add_parser("loops", help="positions and neighbourhoods as mechanisms of a figure of your measured loops")
+    loops.add_argument("--file", type=Path, required=True, metavar="FILE", help="HDF5 (NSID) with loops on a grid")
+    loops.add_argument("--channel", metavar="QUANTITY", help="which data set of the file, where it has several")
+    loops.add_argument("--target", choices=SCALARISERS, default="coercive_voltage", help="which figure of a loop is y (default %(default)s)")
+    loops.add_argument("--neighbours", choices=SCALARISERS, help="whose map the patches show (default: the target's, of the neighbours alone)")
+    loops.add_argument("--half-width", type=int, default=2, metavar="PX", help="of a patch, from its centre (default %(default)s)")
+    loops.add_argument("--keep-failed", action="store_true", help="keep places whose own fit failed")
+    loops.set_defaults(seed=0)
+    return field, ferrosim, loops
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Draws and writes. Returns 0.
+    """Draws, or reads, and writes. Returns 0.
 
     Raises:
         InputError: an option out of range, or a file that cannot be or must not be written.
@@ -58,9 +99,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("FILE_EXISTS", f"{out} is already there; choose another name, or give --force to replace it.")
     data = _draw(arguments)
     save_npz(out, data, overwrite=arguments.force)
-    count, height, width = data.arrays["images"].shape
-    print(f"{out}: {count} {'image' if count == 1 else 'images'} of {height} × {width} px, unit {data.unit}\n{data.source}")
+    print("\n".join([f"{out}: {_contents(data)}, unit {data.unit}", data.source, *data.notes]))
     return 0
+
+
+def _contents(data: DataSet) -> str:
+    """What a data set holds, in words."""
+    if "images" in data.arrays:
+        count, height, width = data.arrays["images"].shape
+        return f"{count} {'image' if count == 1 else 'images'} of {height} × {width} px"
+    count = len(data.arrays["y"])
+    return f"{count} {'point' if count == 1 else 'points'} of y ({data.quantity}), with {', '.join(sorted(data.arrays.keys() - {'y'}))}"
 
 
 def _draw(arguments: argparse.Namespace) -> DataSet:
@@ -84,5 +133,37 @@ def _draw(arguments: argparse.Namespace) -> DataSet:
             spectrum_noise=arguments.spectrum_noise,
             seed=arguments.seed,
             stream=arguments.stream,
+        )
+    if arguments.name == "patches_field":
+        return draw_patches_field(
+            arguments.count,
+            form=arguments.form,
+            noise=arguments.noise,
+            angle_deg=arguments.angle_deg,
+            shear_deg=arguments.shear_deg,
+            patch_noise=arguments.patch_noise,
+            side=arguments.side,
+            seed=arguments.seed,
+            stream=arguments.stream,
+        )
+    if arguments.name == "ferrosim":
+        return draw_ferrosim(
+            arguments.count,
+            mode=arguments.mode,
+            n=arguments.n,
+            field_disorder=arguments.field_disorder,
+            field_offset=arguments.field_offset,
+            bond_disorder=arguments.bond_disorder,
+            amplitude=tuple(arguments.amplitude),
+            depolarisation=arguments.depolarisation,
+            samples=arguments.samples,
+            target=arguments.target,
+            seed=arguments.seed,
+            stream=arguments.stream,
+        )
+    if arguments.name == "loops":
+        loops = read_loops(arguments.file, arguments.channel)
+        return loop_mechanisms(
+            loops, arguments.target, neighbours=arguments.neighbours, half_width=arguments.half_width, keep_failed=arguments.keep_failed
         )
     return draw_domains(arguments.side, arguments.seed, period_px=tuple(arguments.period_px), damaged_spots=arguments.damaged_spots)

@@ -37,7 +37,7 @@ class DataSet:
         arrays: by name: `images` (n, h, w[, c]) uint8, uint16 or float32, `spectra` (n, l[, c]), `frames` (t, h, w[, c]),
             `labels` (n,) int64 (-1: unlabelled), `targets` float (NaN: unlabelled), `conditions` (n, k), `pixel_size_nm` () or (n,),
             `position_um` (n, 2) as x right, y down, `group` (n,); drawn data also has its truth: `truth_angle_rad`, `truth_scale`,
-            `truth_shift_down_px`, `truth_shift_right_px` (n,) float64.
+            `truth_shift_down_px`, `truth_shift_right_px` (n,) float64. Mechanism data has one array for each mechanism and `y` (n,) float64.
         unit: unit of the pixel values, "1" when they have none, "unknown" when the file does not say.
         quantity: what was measured, such as "AmplitudeRetrace"; empty when the file does not say.
         source: the file's name without its folder, or the generator with its arguments.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from training.commands import data as command
+from training.data.patches_field import draw_patches_field
 from training.data.readers import read_data
 from training.errors import InputError
 
@@ -34,7 +35,41 @@ def test_domains_are_written_as_asked(tmp_path):
     assert data.arrays["truth_damage"].dtype == bool
 
 
-@pytest.mark.parametrize("name", [["cards", "--n-per-suit", "2", "--side", "16"], ["domains", "--side", "64"]], ids=["cards", "domains"])
+def test_patches_and_field_are_written_as_asked(tmp_path, capsys):
+    out = tmp_path / "pf.npz"
+    assert run("patches_field", "--out", out, "--count", 9, "--form", "scaled", "--noise", 0.5, "--side", 16, "--stream", "test", "--seed", 4) == 0
+    said = capsys.readouterr().out
+    assert "9 points of y (patches and field, scaled), with age, labels, patch, position, truth_age" in said
+    with np.load(out) as made:
+        expected = draw_patches_field(9, form="scaled", noise=0.5, side=16, stream="test", seed=4)
+        assert set(made) == set(expected.arrays) | {"unit", "quantity", "source"}
+        assert str(made["source"]) == expected.source
+        assert (made["y"] == expected.arrays["y"]).all()
+
+
+def test_ferrosim_is_written_as_asked(tmp_path):
+    out = tmp_path / "f.npz"
+    words = ["--count", 3, "--mode", "square", "--n", 4, "--samples", 40, "--amplitude", 2, 3, "--target", "coercive", "--depolarisation", 0.1]
+    words += ["--field-disorder", 0.1, "--field-offset", 0.2, "--bond-disorder", 0.3]
+    assert run("ferrosim", "--out", out, *words, "--seed", 5, "--stream", "validation") == 0
+    with np.load(out) as made:
+        assert made["random_field"].shape == (3, 2, 4, 4)
+        assert (made["y"] == made["coercive"]).all()
+        assert str(made["source"]) == (
+            "draw_ferrosim(count=3, mode='square', n=4, field_disorder=0.1, field_offset=0.2, bond_disorder=0.3, amplitude=(2, 3), "
+            "depolarisation=0.1, samples=40, target='coercive', seed=5, stream='validation')"
+        )
+
+
+NAMES = {
+    "cards": ["cards", "--n-per-suit", "2", "--side", "16"],
+    "domains": ["domains", "--side", "64"],
+    "patches_field": ["patches_field", "--count", "5"],
+    "ferrosim": ["ferrosim", "--count", "2", "--n", "3", "--samples", "40"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path, name):
     for file, seed in (("a", 1), ("b", 1), ("c", 2)):
         run(*name, "--out", tmp_path / f"{file}.npz", "--seed", seed)
@@ -59,6 +94,8 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (["cards", "--angle-deg", "200"], "INVALID_OPTION"),
         (["cards", "--seed", "-1"], "INVALID_OPTION"),
         (["domains", "--side", "9"], "INVALID_OPTION"),
+        (["patches_field", "--noise", "-1"], "INVALID_OPTION"),
+        (["ferrosim", "--samples", "9"], "INVALID_OPTION"),
     ],
 )
 def test_a_bad_option_is_an_input_error_and_writes_nothing(tmp_path, words, reason):
