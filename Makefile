@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # The folder of models to serve, and where `make bundles` writes.
 BUNDLES ?= bundles
+# What `make bundles` trains: the recipes of the committed bundles.
+RECIPES ?= cards cards_joint cards_semi domains patch_spectrum
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4
 # What builds the container image, and for which runtime: cpu or gpu.
 ENGINE ?= $(firstword $(notdir $(shell command -v docker podman buildah)))
@@ -65,10 +67,10 @@ format: .venv-test/made ## rewrite the code in ruff's format, with its safe fixe
 	@.venv-test/bin/python -m ruff check --fix --quiet . || true
 	@.venv-test/bin/python -m ruff format .
 
-bundles: .venv-train/made ## train every recipe into BUNDLES; DATA=folder holds the measured files that recipes name
-	@for recipe in recipes/*.toml; do \
-	  echo "== $$recipe"; \
-	  $(if $(DATA),DICHROIC_DATA="$$DATA") .venv-train/bin/python -m training fit "$$recipe" --out "$(BUNDLES)" || exit $$?; \
+bundles: .venv-train/made ## train RECIPES (the demo's) into BUNDLES; DATA=folder holds the measured files that recipes name
+	@for name in $(RECIPES); do \
+	  echo "== recipes/$$name.toml"; \
+	  $(if $(DATA),DICHROIC_DATA="$$DATA") .venv-train/bin/python -m training fit "recipes/$$name.toml" --out "$(BUNDLES)" || exit $$?; \
 	done
 
 bench: .venv-test/made ## measure the server on this machine

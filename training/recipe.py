@@ -231,11 +231,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _supervision_agrees(self) -> Self:
         model, training, data = self.model, self.training, self.data
-        targets = isinstance(data, FileData) and data.targets
+        targets = not isinstance(data, CardsData) and data.targets
         if targets and model.class_source:
-            raise ValueError("a model learns classes or targets, not both: leave out class_source or [[data.targets]]")
+            raise ValueError("a model learns classes or targets, not both: leave out class_source or the targets of [data]")
         if not targets and training.regression != Regression():
-            raise ValueError("[training.regression] is for models with [[data.targets]]")
+            raise ValueError("[training.regression] is for models with targets ([[data.targets]], or the drawn patches' own)")
         if targets and (training.equivariance.epochs or training.equivariance.weight or training.orientation.weight):
             raise ValueError(
                 "[training.equivariance] and [training.orientation] teach a posterior that sees images alone; one with targets sees those too"
@@ -297,7 +297,7 @@ def _explained(path: Path, error: ValidationError) -> InputError:
     details = error.errors()
     unknown = next((detail for detail in details if detail["type"] == "extra_forbidden"), None)
     if unknown is None:
-        lines = "; ".join(f"{_place(detail['loc'])}: {detail['msg']}" for detail in details[:5])
+        lines = "; ".join(f"{_place(detail['loc'])}: {detail['msg'].removeprefix('Value error, ')}" for detail in details[:5])
         return InputError("RECIPE_INVALID", f"{path} cannot be used: {lines}.")
     *parents, key = unknown["loc"]
     known = sorted(_keys_at(Recipe, [part for part in parents if isinstance(part, str)]))

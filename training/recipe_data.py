@@ -35,7 +35,11 @@ class Target(Section):
 
 
 class PatchSpectrumData(Section):
-    """Drawn patches of a domain wall, each with its local hysteresis loop; see training/data/patch_spectra.py."""
+    """Drawn patches of a domain wall, each with its local hysteresis loop; see training/data/patch_spectra.py.
+
+    `targets` are parameters of the loop that a model is to tell from the patch (semi-supervised regression), known of `targets_known` of the
+    training patches.
+    """
 
     source: Literal["patch_spectra"]
     train: Annotated[int, Field(ge=20)] = 3000
@@ -46,6 +50,16 @@ class PatchSpectrumData(Section):
     image_noise: NonNegative = 0.05
     spectrum_noise: NonNegative = 0.03
     seed: Annotated[int, Field(ge=0)] = 0
+    targets: tuple[Literal["coercive_voltage", "imprint", "amplitude", "sharpness"], ...] = ()
+    targets_known: Annotated[int, Field(ge=5)] = 200
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError("a target is named twice")
+        if not self.targets and "targets_known" in self.model_fields_set:
+            raise ValueError("targets_known says of how many patches the targets are known: name some in targets, or leave it out")
+        return self
 
 
 class Normalisation(Section):

@@ -51,7 +51,7 @@ class Model(Section):
         if self.output_kind == "spectra" and "rotation" in self.invariances:
             raise ValueError(
                 "the invariance 'rotation' is impossible for the dimension of the data: a spectrum, which this model gives, does not turn; "
-                "'translation' (one shift along its axis) and 'scale' are possible"
+                "leave it out; 'translation' (one shift along its axis) and 'scale' are possible"
             )
         if self.angle_bins and self.input_kind == "spectra":
             raise ValueError("angle_bins turn the images that go in by quarters, and spectra do not turn: leave them out")
@@ -64,7 +64,7 @@ class Model(Section):
         if self.classes == 1:
             raise ValueError("classes = 1 says nothing of any image: give 2 or more, or leave out class_source and classes")
         if self.class_names and len(self.class_names) != self.classes:
-            raise ValueError(f"{len(self.class_names)} class_names for {self.classes} classes")
+            raise ValueError(f"{len(self.class_names)} class_names for {self.classes} classes; give a name for each, or leave class_names out")
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError("a class is named twice")
         return self

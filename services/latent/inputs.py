@@ -64,7 +64,8 @@ def check_conditions(latent: LatentSection, conditions: NDArray | None) -> None:
     listed = ", ".join(f"{each.name} ({len(each.categories)} categories)" if each.categories else f"{each.name} [{each.unit}]" for each in wanted)
     if conditions is None:
         if wanted:
-            raise InvalidTensorError(f"conditions are missing; this model needs float32 (n, {len(wanted)}): {listed}.", field="conditions")
+            message = f"conditions are missing; this model needs float32 (n, {len(wanted)}): {listed}. Send one row for each row of the other arrays."
+            raise InvalidTensorError(message, field="conditions")
         return
     if not wanted:
         raise InvalidTensorError("conditions were given, but the model has none. Leave them out.", field="conditions")
@@ -102,7 +103,7 @@ def decoder_inputs(model: ServingModel, latent: LatentSection, given: Given) -> 
         check_conditions(latent, given.get("conditions"))
     if "targets" in specs and "targets" not in given:
         listed = ", ".join(f"{each.name} [{each.unit}]" for each in latent.targets)
-        message = f"targets are missing; this model draws what has them: float32 (n, {len(latent.targets)}): {listed}."
+        message = f"targets are missing; this model draws what has them: float32 (n, {len(latent.targets)}): {listed}. Send one row for each drawing."
         raise InvalidTensorError(message, field="targets")
     if not given:
         raise InvalidTensorError(f"No latents were given; give at least one of {', '.join(specs)}.", field=next(iter(specs)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training.choose.candidates import INVARIANCES, make_plan, parse_invariances
 from training.choose.scores import SUMMARY_NAME, write_json
-from training.commands.fit import INTERRUPTED, seed_value
+from training.commands.options import INTERRUPTED, add_run_options, seed_value
 from training.recipe import read_recipe
 
 _DEFAULTS = (
@@ -23,7 +23,7 @@ _DEFAULTS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = _DEFAULTS
-    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to vary; see recipes/")
+    add_run_options(parser)
     parser.add_argument(
         "--invariances", type=_invariances, nargs="+", default=[], metavar="SET", help="sets to try: none, rotation, rotation+translation, ..."
     )
@@ -35,15 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", type=seed_value, nargs="+", default=[], metavar="N", help="fit each candidate with each of these (default: --seed)"
     )
-    parser.add_argument(
-        "--data", type=Path, action="extend", nargs="+", default=[], metavar="FILE", help="data files (default: those the recipe names)"
-    )
-    parser.add_argument("--channel", metavar="QUANTITY", help="which channel of the files (default: the recipe's)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results and checkpoints go (default: choose-NAME)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: %(default)s)")
-    parser.add_argument("--seed", type=seed_value, help="of the split of the data, and of the fits without --seeds (default: the recipe's)")
-    parser.add_argument("--resume", action="store_true", help="go on with the results and the checkpoint that an interrupted run left in DIR")
-    parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
 
 
 def run(arguments: argparse.Namespace) -> int:

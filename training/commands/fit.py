@@ -8,27 +8,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.commands.options import INTERRUPTED, add_run_options
 from training.recipe import read_recipe
 
 if TYPE_CHECKING:
     from training.export.latent_bundle import Written
 
-INTERRUPTED = 130
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train; see recipes/")
-    parser.add_argument(
-        "--data", type=Path, action="extend", nargs="+", default=[], metavar="FILE", help="data files (default: those the recipe names)"
-    )
-    parser.add_argument("--channel", metavar="QUANTITY", help="which channel of the files, such as AmplitudeRetrace (default: the recipe's)")
+    add_run_options(parser)
     parser.add_argument("--licence", type=_text, metavar="TEXT", help="licence of the data files (default: the recipe's for the files it names)")
     parser.add_argument("--out", type=Path, default=Path("bundles"), metavar="BUNDLES_DIR", help="where the bundle goes (default: %(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train (default: %(default)s)")
-    parser.add_argument("--seed", type=seed_value, help="random seed (default: the recipe's)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint an interrupted run left")
-    parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,14 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     print(json.dumps(_facts(written), indent=1) if arguments.json else _table(written))
     return 0
-
-
-def seed_value(text: str) -> int:
-    """An option's seed."""
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"a seed lies in 0 to {2**31 - 1}, not at {value}")
-    return value
 
 
 def _text(text: str) -> str:

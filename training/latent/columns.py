@@ -29,7 +29,9 @@ def read_conditions(made: DataSet, columns: Sequence[Condition]) -> Array | None
     names = ", ".join(column.name for column in columns)
     if "conditions" not in made.arrays:
         raise InputError(
-            "CONDITIONS_REQUIRED", f"{made.source} has no array 'conditions' (n, {len(columns)}); the recipe's [[data.conditions]] are: {names}."
+            "CONDITIONS_REQUIRED",
+            f"{made.source} has no array 'conditions' (n, {len(columns)}); the recipe's [[data.conditions]] are: {names}. Put the array beside the "
+            "images, a row for each, or leave [[data.conditions]] out.",
         )
     with np.errstate(over="ignore"):  # what overflows is refused below
         values = _columns(made, "conditions", len(columns), names).astype(np.float32)

@@ -90,13 +90,22 @@ def split_images(images: Array, group: Array | None, fraction: float, seed: int,
     """Splits whole images (n, h, w, c) at random; with `group` (n,), by whole groups.
 
     Raises:
-        InputError: TOO_FEW_GROUPS: fewer groups than sets.
+        InputError: TOO_FEW_GROUPS, TOO_FEW_IMAGES: fewer groups, or images, than sets.
     """
     labels = np.arange(len(images)) if group is None else np.asarray(group)
     names = np.random.default_rng(seed).permutation(np.unique(labels))
     wanted = 3 if validation else 2
     if len(names) < wanted:
-        raise InputError("TOO_FEW_GROUPS", f"{len(names)} group(s) of images cannot be split into {wanted} sets; give more images or groups.")
+        sets = "training, validation and held-out ones" if validation else "training and held-out ones"
+        if group is None:
+            raise InputError(
+                "TOO_FEW_IMAGES",
+                f"The file's rows ({len(names)}) are too few to be split into {sets}; give more images or spectra, or cut patches from a large image "
+                "(window_px).",
+            )
+        raise InputError(
+            "TOO_FEW_GROUPS", f"The file's groups ({len(names)}) are too few to be split into {sets}; give more, or leave out the array 'group'."
+        )
     size = max(1, round(fraction * len(names)))
     held, chosen = names[:size], names[size : 2 * size] if validation else names[:0]
     is_held, is_chosen = np.isin(labels, held), np.isin(labels, chosen)
@@ -113,6 +122,7 @@ def split_frames(frames: Array, fraction: float, *, validation: bool) -> Split:
     begin = end - size if validation else end
     if begin < 1:
         raise InputError(
-            "TOO_FEW_IMAGES", f"{len(frames)} frames cannot be split into runs to train on and to hold out; give more, or hold out fewer."
+            "TOO_FEW_IMAGES",
+            f"The file's frames ({len(frames)}) are too few to be split into runs to train on and to hold out; give more, or hold out fewer.",
         )
     return Split(frames[:begin], frames[begin:end], frames[end:])

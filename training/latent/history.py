@@ -23,11 +23,14 @@ _UNIT = "nats/image"
 class EpochFigures:
     """One epoch, means over its steps, nats per image. None: not known of this epoch.
 
+    The parts of −ELBO of a fit with labels or targets are of the unlabelled images (those without a known target); where every image is labelled,
+    of all, each taken as if it were not.
+
     Attributes:
         epoch: from 1, the taught epochs included.
         loss: what was minimised: weighted by every β, with reminders and pulls; of a taught epoch the lesson, whose unit is 1.
         reconstruction: −log p(x|z) of the training images, a random choice of pixels scaled to all; None in taught epochs and while a
-            semi-supervised fit learns from labelled images alone (its other epochs tell of unlabelled images).
+            semi-supervised fit learns from labelled images alone.
         pose_kl: KL of the pose latents, β = 1.
         content_kl: KL of the content latents, β = 1.
         discrete_kl: KL of class and angle bin, β = 1; 0 where the model has neither.

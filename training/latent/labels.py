@@ -43,10 +43,12 @@ def split_labels(trained: list[DataSet], units: list[str], data: FileData, recip
         rows = split_rows(made, unit, data.held_out_fraction, recipe.seed, validation=wants_validation)
         parts.append([labels[part] for part in (rows.train, rows.validation, rows.held_out)])
     train, chosen, held_out = (np.concatenate([part[index] for part in parts]) for index in range(3))
-    empty = [k for k in range(recipe.model.classes) if not np.any(train == k)]
+    empty = [f"{k} ({name})" for k, name in enumerate(recipe.class_names) if not np.any(train == k)]
     if taught and empty:
         raise InputError(
-            "CLASS_WITHOUT_LABELS", f"Class {empty[0]} has no labelled training image; label some of every class, or set classes to those that have."
+            "CLASS_WITHOUT_LABELS",
+            f"No labelled training image is of class {', '.join(empty)} (held-out images do not count): label some of every class, or set "
+            "model.classes to those that have labels.",
         )
     return train, chosen, held_out
 
@@ -54,9 +56,11 @@ def split_labels(trained: list[DataSet], units: list[str], data: FileData, recip
 def _checked_labels(made: DataSet, classes: int | None) -> Array:
     labels = made.arrays["labels"].astype(np.int64)  # integers, one for each image: the reader has seen to it
     if labels.min(initial=-1) < -1:
-        raise InputError("INVALID_LABELS", f"labels of {made.source} go down to {labels.min()}; classes count from 0, and −1 stands for unlabelled.")
+        raise InputError("INVALID_LABELS", f"labels of {made.source} go down to {labels.min()}; classes count from 0: write −1 for unlabelled.")
     if classes is not None and labels.max(initial=-1) >= classes:
         raise InputError(
-            "CLASS_COUNT_DIFFERS", f"labels of {made.source} go up to {labels.max()}, the recipe has classes = {classes} (labels 0 to {classes - 1})."
+            "CLASS_COUNT_DIFFERS",
+            f"labels of {made.source} go up to {labels.max()}, the recipe has classes = {classes} (labels 0 to {classes - 1}); set model.classes = "
+            f"{labels.max() + 1}, or correct the labels.",
         )
     return labels

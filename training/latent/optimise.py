@@ -249,7 +249,10 @@ class Fit:
         view = self._view(rows, generator)
         if self.specification.targets:
             assert self.beside.targets is not None  # noqa: S101 (a model with targets)
-            return self._target_loss(view.images, rows, torch.full_like(self.beside.targets[rows], math.nan), weights, generator)
+            unknown = torch.full_like(self.beside.targets[rows], math.nan)
+            loss, parts = self._target_loss(view.images, rows, unknown, weights, generator)
+            self._count(parts)
+            return loss
         parts = self._bound(view.images, rows, view.context, generator)
         self._count(parts)
         told: Tensor | Posterior
@@ -296,7 +299,7 @@ class Fit:
         images = self.images[rows]
         if self.specification.targets:
             assert self.beside.targets is not None  # noqa: S101 (a model with targets)
-            return self._target_loss(images, rows, self.beside.targets[rows], weights, generator)
+            return self._target_loss(images, rows, self.beside.targets[rows], weights, generator)[0]
         assert self.labels is not None  # noqa: S101 (semi-supervised)
         labels = self.labels[rows]
         parts = self._bound(images, rows, self._context(self.beside.at(rows)), generator, labels)
@@ -304,15 +307,17 @@ class Fit:
         loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
         return loss + self.training.classes.label_weight * functional.nll_loss(parts.class_log_q, labels)
 
-    def _target_loss(self, images: Tensor, rows: Tensor, known: Tensor, weights: Weights, generator: torch.Generator) -> Tensor:
+    def _target_loss(
+        self, images: Tensor, rows: Tensor, known: Tensor, weights: Weights, generator: torch.Generator
+    ) -> tuple[Tensor, Bound | MixtureBound]:
+        """The loss of images whose targets are these, NaN where not known, and the bound in it."""
         told = tell(self.model, images, known, torch.randn(known.shape, generator=generator, device=self.device))
         parts = self._bound(images, rows, self._context(self.beside.at(rows), told.values), generator)
-        self._count(parts)
         if isinstance(parts, MixtureBound):
             loss = parts.loss(weights.pose_beta, weights.content_beta, weights.discrete_beta)
         else:
             loss = parts.loss(weights.pose_beta, weights.content_beta, len(self.specification.pose_names))
-        return loss + told.divergence.mean() + self.training.regression.label_weight * told.surprise.mean()
+        return loss + told.divergence.mean() + self.training.regression.label_weight * told.surprise.mean(), parts
 
     def _mixture_loss(self, parts: MixtureBound, share: float, weights: Weights) -> Tensor:
         recipe = self.training.classes

@@ -25,10 +25,10 @@ from training.latent.figures import measure
 from training.latent.normalisation import normalised
 from training.latent.optimise import Fit, Fitted
 from training.latent.prepare import prepare_files
-from training.latent.prepare_drawn import prepare_cards, prepare_patch_spectra
+from training.latent.prepare_drawn import prepare_drawn
 from training.latent.prepared import Prepared, beside_for_fit
 from training.latent.specification import INVARIANCES, ModelSpecification
-from training.recipe import CardsData, FileData, Recipe
+from training.recipe import FileData, Recipe
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def prepare(request: Request) -> Prepared:
     if not isinstance(data, FileData):
         if request.data or request.channel or request.licence:
             raise InputError("DATA_NOT_USED", f"Recipe {recipe.name!r} draws its own data; leave out --data, --channel and --licence.")
-        return prepare_cards(recipe, data) if isinstance(data, CardsData) else prepare_patch_spectra(recipe, data)
+        return prepare_drawn(recipe, data)
     paths = request.data or _named_files(data)
     channel = request.channel or data.channel
     sets = [(path.name in data.evaluate_only, read_data(path, channel)) for path in paths]

@@ -162,7 +162,11 @@ def _values(made: DataSet, kind: DataKind, normalisation: Normalisation) -> Arra
     name = "spectra" if kind == "spectra" else "images" if "images" in made.arrays else "frames"
     if name not in made.arrays:
         wanted = "'spectra' (n, l[, c])" if kind == "spectra" else "'images' (n, h, w[, c])"
-        raise InputError(f"NO_{kind.upper()}", f"{made.source} has no array {wanted}; it has {', '.join(sorted(made.arrays))}.")
+        raise InputError(
+            f"NO_{kind.upper()}",
+            f"{made.source} has no array {wanted}; it has {', '.join(sorted(made.arrays))}. Give one, or say in [model] with input_kind and "
+            "output_kind which the model takes and gives.",
+        )
     values = made.arrays[name]
     values = with_channels(values if name != "spectra" else values[:, None])
     if values.dtype.kind in "ui":
@@ -214,7 +218,9 @@ def _check_images(train: Array, held_out: Array, kind: DataKind) -> None:
     constant = [channel for channel in range(train.shape[3]) if np.ptp(train[..., channel]) == 0]
     if constant:
         raise InputError(
-            f"CONSTANT_{kind.upper()}", f"All training {kind} have one and the same value in channel {constant[0]}: there is nothing to learn."
+            f"CONSTANT_{kind.upper()}",
+            f"All training {kind} have one and the same value, {train[0, 0, 0, constant[0]]:g}, in channel {constant[0]}: there is nothing to learn. "
+            "Look into the file, or choose another channel of it.",
         )
 
 

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dichroic import AsyncClient
+from dichroic.errors import InvalidTensorError
+from dichroic.v1 import latent_pb2 as pb
 from services.latent.answers import Identity, Manifold
 from services.transport.png import manifold_png, write_png
 from tests.services.conftest import Running, running_on
-from tests.services.transport.test_grpc_family import CONDITIONS, FAMILY, IMAGES, TO_SPECTRA
+from tests.services.transport.test_grpc_family import BY_TARGETS, CONDITIONS, FAMILY, IMAGES, TO_SPECTRA, asked, read
 from tests.toy_bundle import NDArray
 from tests.toy_family import write_family
 
@@ -28,6 +31,7 @@ GRID = {"count_1": 2, "count_2": 3, "class_index": [1], "conditions": CONDITIONS
 async def family(tmp_path: Path) -> AsyncIterator[Running]:
     write_family(tmp_path, FAMILY)
     write_family(tmp_path, TO_SPECTRA, name="to_spectra")
+    write_family(tmp_path, BY_TARGETS, name="by_targets")
     async with running_on(tmp_path) as running:
         yield running
 
@@ -91,6 +95,69 @@ async def test_the_grid_comes_as_json_or_as_a_picture_of_the_same(family: Runnin
     assert told["model"] == found["model"]
     np.testing.assert_allclose(told["values_1"], found["values_1"])
     np.testing.assert_allclose([told["low"], told["high"]], [[images.min()], [images.max()]], rtol=1e-6)
+
+
+TARGETS = np.array([[0.5, -1], [2, 3]], np.float32)
+
+
+async def test_decode_and_its_grid_draw_what_has_the_targets_as_over_grpc(family: Running) -> None:
+    content = np.array([[1, 2], [0, 0]], np.float32)
+    answer = await post(family, "by_targets/decode", {"content": content.tolist(), "targets": TARGETS.tolist()})
+    assert answer.status_code == 200
+    over_grpc = await family.latent.Decode(asked(pb.DecodeRequest, "by_targets", content=content, targets=TARGETS))
+    np.testing.assert_array_equal(np.array(answer.json()["images"], np.float32), read(over_grpc, "images"))
+    np.testing.assert_allclose(answer.json()["images"], BY_TARGETS.decode(content, targets=TARGETS), atol=1e-4)
+
+    grid = {"axis_2": 1, "count_1": 2, "count_2": 3}
+    answer = await post(family, "by_targets/decode_manifold", grid | {"targets": TARGETS[:1].tolist()})
+    assert answer.status_code == 200
+    over_grpc = await family.latent.DecodeManifold(asked(pb.DecodeManifoldRequest, "by_targets", targets=TARGETS[:1], **grid))
+    for name in ("values_1", "values_2", "images"):
+        np.testing.assert_array_equal(np.array(answer.json()[name], np.float32), read(over_grpc, name))
+    other = await post(family, "by_targets/decode_manifold", grid | {"targets": TARGETS[1:].tolist()})
+    assert not np.allclose(other.json()["images"], answer.json()["images"])
+
+
+AT = {"content": [[0, 0], [0, 0]]}
+STEPS = {"count_1": 2, "count_2": 2}
+# path, body, row, words of the message
+BAD_TARGETS: dict[str, tuple[str, dict[str, Any], int | None, str]] = {
+    "missing": ("by_targets/decode", AT, None, "float32 (n, 2): strain [%], dose [e/nm^2]. Send one row"),
+    "of one row for two": ("by_targets/decode", AT | {"targets": [[0, 0]]}, None, "1 rows"),
+    "of one column": ("by_targets/decode", AT | {"targets": [[0], [0]]}, None, "(n, 2)"),
+    "of one axis": ("by_targets/decode", AT | {"targets": [0, 0]}, None, "(n, 2)"),
+    "NaN": ("by_targets/decode", AT | {"targets": [[0, 1], [float("nan"), 0]]}, 1, "NaN"),
+    "null": ("by_targets/decode", AT | {"targets": [[0, 1], [None, 0]]}, None, "not a number"),
+    "of a model that tells them": ("family/decode", {"class_index": [0], "conditions": [[0, 0]], "targets": [[0, 0]]}, None, "does not draw by them"),
+    "of a model without": ("to_spectra/decode", AT | {"targets": [[0, 0], [0, 0]]}, None, "has no targets"),
+    "missing in a grid": ("by_targets/decode_manifold", STEPS, None, "missing"),
+    "of two rows in a grid": ("by_targets/decode_manifold", STEPS | {"targets": [[0, 0], [0, 0]]}, None, "2 rows"),
+    "of one column in a grid": ("by_targets/decode_manifold", STEPS | {"targets": [[0]]}, None, "(n, 2)"),
+    "NaN in a grid": ("by_targets/decode_manifold", STEPS | {"targets": [[float("nan"), 0]]}, 0, "NaN"),
+    "in a grid of a model without": ("to_spectra/decode_manifold", STEPS | {"targets": [[0, 0]]}, None, "has no targets"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TARGETS)
+async def test_targets_that_cannot_be_drawn_by_are_named(family: Running, case: str) -> None:
+    path, body, row, words = BAD_TARGETS[case]
+    answer = await family.http.post(f"/v1/models/{path}", content=json.dumps(body))  # NaN too, which JSON has not and many writers send
+    problem = answer.json()["error"]
+    assert (answer.status_code, problem["reason"], problem["field"], problem["row"]) == (400, "INVALID_TENSOR", "targets", row)
+    assert words in problem["message"]
+
+
+@pytest.mark.parametrize("call", ["encode", "reconstruct"])
+async def test_client_and_http_say_the_same_of_missing_conditions(family: Running, call: str) -> None:
+    expected = (
+        "conditions are missing; this model needs float32 (n, 2): voltage [V], phase (3 categories). Send one row for each row of the other arrays."
+    )
+    answer = await post(family, f"family/{call}", {"images": IMAGES.tolist()})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, expected)
+    async with AsyncClient(f"127.0.0.1:{family.grpc.port}") as client:
+        with pytest.raises(InvalidTensorError) as caught:
+            await getattr(client, call)("family", IMAGES)
+    assert (caught.value.field, caught.value.message) == ("conditions", expected)
 
 
 BAD: dict[str, tuple[str, dict[str, Any], int, str, str]] = {

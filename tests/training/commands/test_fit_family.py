@@ -148,3 +148,48 @@ async def test_semi_supervised_regression(tmp_path: Path, bins: str) -> None:
 async def test_capacities(tmp_path: Path) -> None:
     model = CLASSES + "[training.content_capacity]\nnats = 3.0\n[training.class_capacity]\nnats = 0.7\n"
     assert "negative_elbo" in metrics(fitted(tmp_path, model))
+
+
+ON_CIRCLES = {
+    "a torus and a chain of joint classes": (
+        'content_size = 2\ntopology = ["circle", "circle"]\nclass_source = "joint"\nclasses = 3\n'
+        'class_edges = [["class_1", "class_2"], ["class_2", "class_3"]]',
+        ("circle", "circle"),
+        (("class_1", "class_2"), ("class_2", "class_3")),
+    ),
+    "a line and a circle and learned classes": (
+        'content_size = 2\ntopology = ["line", "circle"]\nclass_source = "semi_supervised"\nclasses = 2\n'
+        'class_names = ["flat", "striped"]\nclass_edges = [["flat", "striped"]]',
+        ("line", "circle"),
+        (("flat", "striped"),),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ON_CIRCLES)
+async def test_content_on_circles_and_a_graph_of_classes(tmp_path: Path, case: str) -> None:
+    lines, topology, edges = ON_CIRCLES[case]
+    manifest = fitted(tmp_path, MODEL.replace("content_size = 1", lines) + "[training.classes]\nedge_weight = 5.0\n")
+    assert manifest.latent is not None
+    assert manifest.latent.topology == topology
+    assert manifest.latent.class_edges == edges
+    images = ARRAYS["images"][:40]
+    circles = [index for index, axis in enumerate(topology) if axis == "circle"]
+    async with running_on(tmp_path / "bundles") as running:
+        encoded = await ask(running, "Encode", images=images)
+        content, latents = read(encoded, "content"), read(encoded, "latent_mean")
+        given = {"angle_rad": read(encoded, "angle_rad"), "class_index": read(encoded, "class_index")}
+        round_once = content.copy()
+        round_once[:, circles] += 2 * np.pi * np.array([[1], [-1]] * 20)
+        along = content + 2 * np.pi * np.eye(1, 2)
+        drawn, again, elsewhere = [
+            read(await ask(running, "Decode", content=at.astype(np.float32), **given), "images") for at in (content, round_once, along)
+        ]
+        grid = await ask(running, "DecodeManifold", axis_2=1, count_1=3, count_2=4, class_index=np.array([1]))
+    np.testing.assert_array_equal(content, latents[:, -2:])
+    assert (np.abs(content[:, circles]) <= np.pi).all()
+    assert np.ptp(content[:, circles]) > 0
+    # Once more round a circle is the same place; on a line it is another.
+    np.testing.assert_allclose(again, drawn, atol=1e-5 * float(np.ptp(drawn)) + 1e-6)
+    assert np.allclose(elsewhere, drawn, atol=1e-3) == (topology[0] == "circle")
+    np.testing.assert_allclose(read(grid, "values_2"), [-np.pi, -np.pi / 2, 0, np.pi / 2], atol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,19 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 
 NAMES = ("cards", "cards_joint", "cards_semi", "domains", "patch_spectrum")
+# Recipes to train oneself; no bundle of theirs is committed.
+WITHOUT_BUNDLE = ("cards_conditional", "patch_coercive")
 
 
 def test_demo_bundles_are_there_in_one_version_each_and_each_has_its_recipe() -> None:
     assert [(path.parent.name, path.name) for path in BUNDLES] == [(name, "1") for name in NAMES]
-    assert sorted(path.stem for path in (FOLDER.parent / "recipes").glob("*.toml")) == list(NAMES)
+    assert sorted(path.stem for path in (FOLDER.parent / "recipes").glob("*.toml")) == sorted(NAMES + WITHOUT_BUNDLE)
+
+
+def test_make_bundles_trains_the_demo_bundles_and_no_others() -> None:
+    listed = re.search(r"^RECIPES [?]= (.*)$", (FOLDER.parent / "Makefile").read_text(), flags=re.MULTILINE)
+    assert listed is not None
+    assert tuple(listed.group(1).split()) == NAMES
 
 
 def test_bundle_is_under_one_megabyte(bundle: Bundle) -> None:

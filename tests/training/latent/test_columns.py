@@ -143,11 +143,11 @@ BAD: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "constant spectra": (TO_SPECTRA, "", changed(spectra=np.ones((60, 16))), "CONSTANT_SPECTRA"),
     "short spectra": (TO_SPECTRA, "", changed(spectra=RANDOM[:, :5]), "SPECTRA_TOO_SHORT"),
     "constant spectra in": (OF_SPECTRA, "", {"spectra": np.ones((60, 16))}, "CONSTANT_SPECTRA"),
-    "one spectrum": (OF_SPECTRA, "", {"spectra": RANDOM[:1]}, "TOO_FEW_GROUPS"),
+    "one spectrum": (OF_SPECTRA, "", {"spectra": RANDOM[:1]}, "TOO_FEW_IMAGES"),
     "few spectra": (OF_SPECTRA, "", {"spectra": RANDOM[:12]}, "TOO_FEW_IMAGES"),
     "images alone": (OF_SPECTRA, "", changed(spectra=None), "NO_SPECTRA"),
     "constant images": (TO_SPECTRA, "", changed(images=np.ones((60, 12, 12))), "CONSTANT_IMAGES"),
-    "one image": (MODEL, "", {"images": random_images(1)}, "TOO_FEW_GROUPS"),
+    "one image": (MODEL, "", {"images": random_images(1)}, "TOO_FEW_IMAGES"),
     "other rows": (TO_SPECTRA, "", changed(spectra=RANDOM[:59]), "ROW_COUNT"),
     "an output range that is empty": (
         TO_SPECTRA,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 from tests.training.latent.test_optimise import IMAGES, SPECIFICATION, TRAINING, Interrupting
+from training.latent import optimise
 from training.latent.checkpoint import CheckpointStore
-from training.latent.history import EpochFigures, History, history_bytes, read_history
+from training.latent.companions import Companions
+from training.latent.history import EpochFigures, History, Tally, history_bytes, read_history
 from training.latent.optimise import Fit, Fitted
-from training.recipe import Training
+from training.latent.specification import TargetColumn
+from training.recipe import Classes, Training
+from training.recipe_sections import Regression
 
 
 def fit(store: CheckpointStore, *, resume: bool = False, training: Training = TRAINING, validation: np.ndarray = IMAGES[40:]) -> Fitted:
@@ -63,3 +69,38 @@ def test_history_comes_back_from_its_bytes_and_another_format_is_not_guessed() -
     assert read_history(history_bytes(history).replace(b'"format": 1', b'"format": 2')) is None
     assert read_history(b"[]") is None
     assert read_history(b"not JSON") is None
+
+
+class Counting(Tally):
+    """Tells how many images each epoch's means are of."""
+
+    counts: ClassVar[list[int]] = []
+
+    def figures(self, epoch: int, validation: float | None) -> EpochFigures:
+        Counting.counts.append(self._images)
+        return super().figures(epoch, validation)
+
+
+@pytest.mark.parametrize("kind", ["classes", "targets"])
+@pytest.mark.parametrize("labelled", [15, 40], ids=["some", "all"])
+def test_means_are_of_unlabelled_images_or_of_all_where_every_image_is_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, labelled: int
+) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(optimise, "Tally", Counting)
+    monkeypatch.setattr(Counting, "counts", [])
+    known = np.arange(40) < labelled
+    training, store = Training(epochs=3, batch_size=16), CheckpointStore(tmp_path, "x")
+    if kind == "classes":
+        training = training.model_copy(update={"classes": Classes(labelled_batch_size=7, labelled_first=0.3)})
+        specification = replace(SPECIFICATION, class_source="semi_supervised", class_names=("a", "b"))
+        given = {"labels": np.where(known, np.arange(40) % 2, -1)}
+    else:
+        training = training.model_copy(update={"regression": Regression(labelled_batch_size=7, labelled_first=0.3)})
+        specification = replace(SPECIFICATION, targets=(TargetColumn("strain", "%", "of the lattice"),))
+        given = {"beside": Companions(targets=np.where(known, np.arange(40) / 40, np.nan)[:, None])}
+    made = optimise.Fit(specification, training, IMAGES[:40], IMAGES[:0], seed=0, store=store, device=torch.device("cpu"), **given)  # type: ignore[arg-type]
+    epochs = made.run(resume=False).history.epochs
+    counted = 40 if labelled == 40 else 40 - labelled
+    assert Counting.counts == [0, counted, counted]  # in the first epoch labelled images alone are learned from
+    assert [epoch.negative_elbo is None for epoch in epochs] == [True, False, False]

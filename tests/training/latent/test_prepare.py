@@ -117,7 +117,8 @@ def test_bad_data_is_refused_with_its_reason(tmp_path: Path) -> None:
     assert reason(recipe, write_images(tmp_path / "nan.npz", hurt)).startswith("NON_FINITE")
     assert reason(recipe, write_images(tmp_path / "tiny.npz", images[:, :5, :5])) == "IMAGES_TOO_SMALL"
     assert reason(recipe, write_images(tmp_path / "a.npz", images), other) == "IMAGE_SIZES_DIFFER"
-    assert reason(recipe, write_images(tmp_path / "one.npz", images[:1])) == "TOO_FEW_GROUPS"
+    assert reason(recipe, write_images(tmp_path / "one.npz", images[:1])) == "TOO_FEW_IMAGES"
+    assert reason(recipe, write_images(tmp_path / "group.npz", images, group=np.zeros(60))) == "TOO_FEW_GROUPS"
     assert reason(recipe, tmp_path / "absent.npz") == "FILE_NOT_FOUND"
     np.savez(tmp_path / "spectra.npz", spectra=np.random.default_rng(0).random((30, 16)))
     assert reason(recipe, tmp_path / "spectra.npz") == "NO_IMAGES"
