@@ -38,6 +38,21 @@ class Prediction:
     total_variance: Array
 
 
+@dataclass(frozen=True)
+class Gauge:
+    """Of r_t = Σ_i w_i v_t(x_i), the mean of a term over the reference points; zeros for terms that are not centred.
+
+    Attributes:
+        half: (N, T) L⁻¹ cov(Z, r).
+        mean: (T,) posterior mean.
+        prior_variance: (T,).
+    """
+
+    half: Array
+    mean: Array
+    prior_variance: Array
+
+
 class Posterior:
     """A structure conditioned on data.
 
@@ -68,12 +83,10 @@ class Posterior:
         return result
 
     @cached_property
-    def _gauge(self) -> tuple[Array, Array]:
-        """Of r_t = Σ_i w_i v_t(x_i): covariance with the training points' v_t (T, N), zero for terms that are not centred, and variance (T,)."""
-        rows = np.stack(
-            [kernel @ self.reference * values.term.centred for kernel, values in zip(self._kernels, self.structure.terms, strict=True)]
-        )
-        return rows, rows @ self.reference
+    def gauge(self) -> Gauge:
+        """Of the means r_t that the gauge takes."""
+        rows = np.stack([kernel @ self.reference * values.term.centred for kernel, values in zip(self._kernels, self.structure.terms, strict=True)])
+        return Gauge(solve_triangular(self.cholesky, rows.T, lower=True), rows @ self.alpha, rows @ self.reference)
 
     @cached_property
     def factor_scales(self) -> Array:
@@ -88,9 +101,7 @@ class Posterior:
         """Parts and total at latents (n, D)."""
         structure, terms = self.structure, self.structure.terms
         count, size = len(latents), len(terms)
-        gauge_rows, gauge_variance = self._gauge
-        gauge_half = solve_triangular(self.cholesky, gauge_rows.T, lower=True)  # (N, T)
-        of_gauge = gauge_rows @ self.alpha
+        gauge_half, of_gauge, gauge_variance = self.gauge.half, self.gauge.mean, self.gauge.prior_variance
         centred = np.array([values.term.centred for values in terms])
 
         scale = self.factor_scales
@@ -122,24 +133,28 @@ class Posterior:
         names = (CONSTANT, *(values.term.name for values in terms))
         return Prediction(names, parts, whole, factor, spread, np.sum(factor * parts, axis=1), total_variance)
 
+    @cached_property
+    def mean_slopes(self) -> dict[tuple[int, str], Array]:
+        """E[b ∂b/∂w] (M,) over the reference points, by term and factor."""
+        found = {}
+        for index, values in enumerate(self.structure.terms):
+            whole = self.structure.factor(values.term, self.latents)
+            for name in values.term.factors:
+                found[index, name] = (self.reference * whole) @ self._slope(name, self.latents, whole)
+        return found
+
     def _factor_variance(self, latents: Array) -> Array:
         """(n, T) of the normalised factors b/c, to first order in the weights: ∂(b/c) = (φ − (b/c²) E[b φ])/c with c² = E[b²].
 
         A larger b with a smaller h is the same f, and normalising takes that direction out of the weights' covariance.
         """
-        structure = self.structure
         columns = []
-        for index, values in enumerate(structure.terms):
-            total = np.zeros(len(latents))
-            if values.term.factors:
-                c = self.factor_scales[index]
-                whole, of_reference = structure.factor(values.term, latents), structure.factor(values.term, self.latents)
+        for index, values in enumerate(self.structure.terms):
+            total, c = np.zeros(len(latents)), self.factor_scales[index]
+            whole = self.structure.factor(values.term, latents)
             for name in values.term.factors:
-                factor = structure.factors[name]
-                slope, of_slope = (self._slope(name, where, b) for where, b in ((latents, whole), (self.latents, of_reference)))
-                mean_slope = (self.reference * of_reference) @ of_slope
-                gradient = (slope - whole[:, None] * mean_slope / c**2) / c
-                total += np.einsum("nm,mk,nk->n", gradient, factor.covariance, gradient)
+                gradient = (self._slope(name, latents, whole) - whole[:, None] * self.mean_slopes[index, name] / c**2) / c
+                total += np.einsum("nm,mk,nk->n", gradient, self.structure.factors[name].covariance, gradient)
             columns.append(total)
         return np.stack(columns, axis=1)
 
