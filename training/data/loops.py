@@ -53,7 +53,8 @@ class MeasuredLoops:
 
 def _of_opening(figure: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
     def of_loop(voltage: Array, response: Array) -> Array:
-        return figure(*loop_scalars.opening(voltage, response))
+        axis, wide = loop_scalars.opening(voltage, response)
+        return figure(axis, np.clip(wide, 0, None))
 
     return of_loop
 
@@ -63,7 +64,8 @@ def _sides(axis: Array, curves: Array) -> Array:
 
 
 # Figures of loops by name: the function of (voltage, response), and its unit, in which "R" stands for the response's. The last three are those of
-# the loop's opening R_down(V) − R_up(V); the ratio is of its peak at V <= 0 to that at V >= 0.
+# the loop's opening max(0, R_down(V) − R_up(V)): noise that exchanges the branches of a narrow loop has no weight in its centre. The ratio is of the
+# opening's peak at V <= 0 to that at V >= 0.
 SCALARISERS: dict[str, tuple[Callable[[Array, Array], Array], str]] = {
     "loop_area": (loop_scalars.loop_area, "V·R"),
     "coercive_voltage": (loop_scalars.coercive_drive, "V"),
@@ -132,6 +134,18 @@ def flag_failed(response: Array, times_median: float = FAILED_TIMES_MEDIAN) -> A
     return failed
 
 
+def flag_spiked(response: Array, share: float = 0.5) -> Array:
+    """Which loops (n, points) → (n,) bool have a lone sample, off both its neighbours by more than `share` of the loop's peak-to-peak response.
+
+    Off means: from the median of itself and its two neighbours in the closed sweep. Switching from one sample to the next is no spike, and figures
+    that integrate (area, coercive voltage) bear one; those that take a greatest value do not.
+    """
+    three = np.stack([np.roll(response, 1, axis=1), response, np.roll(response, -1, axis=1)])
+    off = np.abs(response - np.median(three, axis=0)).max(axis=1)
+    spiked: Array = off > share * np.ptp(response, axis=1)
+    return spiked
+
+
 def scalarise(loops: MeasuredLoops, name: str) -> tuple[Array, str]:
     """A figure of every loop, failed ones too: (n,) float64, NaN where the figure does not exist, as of a loop that does not switch; and its unit.
 
@@ -155,8 +169,9 @@ def loop_mechanisms(loops: MeasuredLoops, target: str, *, neighbours: str | None
         keep_failed: whether places whose own fit failed are kept. No patch shows a failed fit either way.
 
     Returns:
-        `position_um` (n, 2) float64, µm; `neighbours` (n, k, k) float32, in the figure's unit; `y` (n,) float64; `failed` (n,) bool; `place` (n,)
-        int64, index into the grid, for `neighbours.split_places`; `grid` (2,) int64. Places without `y`, or with too few neighbours, are left out.
+        `position_um` (n, 2) float64, µm; `neighbours` (n, k, k) float32, in the figure's unit; `y` (n,) float64; `failed` and `spiked`
+        (n,) bool, by `flag_failed` and `flag_spiked`; `place` (n,) int64, index into the grid, for `neighbours.split_places`; `grid` (2,)
+        int64. Places without `y`, or with too few neighbours, are left out.
 
     Raises:
         InputError: INVALID_OPTION; NO_DATA when no place is left.
@@ -172,6 +187,7 @@ def loop_mechanisms(loops: MeasuredLoops, target: str, *, neighbours: str | None
         "neighbours": patches[place].astype(np.float32),
         "y": y[place],
         "failed": loops.failed[place],
+        "spiked": flag_spiked(loops.response)[place],
         "place": place,
         "grid": np.array(loops.grid),
     }

@@ -13,6 +13,7 @@ from training.data.loops import (
     SCALARISERS,
     MeasuredLoops,
     flag_failed,
+    flag_spiked,
     loop_mechanisms,
     read_loops,
     scalarise,
@@ -75,6 +76,14 @@ def test_failed_fits_are_flagged_and_nothing_else(loops: MeasuredLoops) -> None:
     assert flag_failed(few).tolist() == [False, False, True, False, False, False, False]
 
 
+def test_a_lone_sample_is_a_spike_and_a_step_is_none() -> None:
+    step = np.array([0.0, 0, 0, 1, 1, 1, 1, 0])
+    few = np.stack([step] * 4)
+    few[1, 1], few[2, 1], few[3, 5] = 0.7, 0.4, -1
+    assert flag_spiked(few).tolist() == [False, True, False, True]
+    assert flag_spiked(few, share=0.3).tolist() == [False, True, True, True]
+
+
 def test_figures_are_those_the_loops_were_drawn_with(loops: MeasuredLoops) -> None:
     good = ~loops.failed
     expected = {"coercive_voltage": COERCIVE_V, "imprint": IMPRINT_V, "loop_area": 4e-4 * COERCIVE_V, "centre_of_mass": IMPRINT_V}
@@ -128,7 +137,7 @@ def test_the_command_writes_mechanisms_of_a_file_of_loops(tmp_path: Path, capsys
     words = ["--file", str(write(tmp_path / "loops.h5")), "--target", "imprint", "--half-width", "1"]
     assert main(["data", "loops", *words, "--out", str(tmp_path / "m.npz")]) == 0
     said = capsys.readouterr().out
-    assert "106 points of y (imprint), with failed, grid, neighbours, place, position_um, unit V" in said
+    assert "106 points of y (imprint), with failed, grid, neighbours, place, position_um, spiked, unit V" in said
     assert "2 of 108 fits failed" in said
     with np.load(tmp_path / "m.npz") as made:
         np.testing.assert_array_equal(made["y"], loop_mechanisms(read_loops(tmp_path / "loops.h5"), "imprint", half_width=1).arrays["y"])

@@ -20,8 +20,8 @@ from training.errors import InputError
 
 # |1 − z + z²/2 − z³/6 + z⁴/24| < 1 up to z = 2.785; below 2.5 no mode overshoots either.
 STABLE = 2.5
-# Numbers in one working array of a tile: ten such arrays lie in the caches, and the cost of a call to numpy is spread over enough of them.
-_TILE_NUMBERS = 12_800
+# Numbers in one working array of a tile: a dozen such arrays lie in the last cache, and the cost of a call to numpy is spread over enough of them.
+_TILE_NUMBERS = 25_600
 
 
 @dataclass(frozen=True)

@@ -127,14 +127,13 @@ class Descent:
         self._random = tile_of(lattices.random_field * (scale * own.coercive_field))
         self._depolarisation = scale * lattices.depolarisation
         self._depolarises = bool(lattices.depolarisation.any())
-        # The bonds downwards, then those to the right: k_ij/4, the site at the other end, and the bond that ends at each site.
-        self._bonds = tile_of(np.stack([(lattices.bond + np.roll(lattices.bond, -1, axis)) * (scale / 8) for axis in (1, 2)], axis=1))[None]
+        # Each site has a bond downwards and one to the right: k_ij/4, the site at the other end, and the site whose bond ends here.
+        self._bonds = np.stack([tile_of((lattices.bond + np.roll(lattices.bond, -1, axis)) * (scale / 8))[None] for axis in (1, 2)])
         site = np.arange(n * n).reshape(n, n)
-        self._ahead = np.concatenate([np.roll(site, -1, axis).ravel() for axis in (0, 1)])
-        self._behind = np.concatenate([np.roll(site, 1, axis).ravel() + axis * n * n for axis in (0, 1)])
-        components, _, tile = self._random.shape
+        self._ahead = [np.roll(site, -1, axis).ravel() for axis in (0, 1)]
+        self._behind = [np.roll(site, 1, axis).ravel() for axis in (0, 1)]
         self._square = np.empty_like(self._random)
-        self._neighbour, self._current = (np.empty((components, 2 * n * n, tile)) for _ in range(2))
+        self._neighbour, self._current = (np.empty((2, *self._random.shape)) for _ in range(2))
 
     def __call__(self, p: Array, drive: Array, out: Array) -> None:
         """Writes to `out`.
@@ -157,15 +156,15 @@ class Descent:
             drive = drive - self._depolarisation * site_mean(p)
         out += drive[:, None, :]
         # Along each bond flows (k_ij/4)(p_j − p_i): what a site gains its neighbour loses.
-        pairs = (len(p), 2, *p.shape[1:])
-        np.take(p, self._ahead, axis=1, out=neighbour, mode="clip")  # with "raise", numpy would gather into a copy first
-        np.subtract(neighbour.reshape(pairs), p[:, None], out=current.reshape(pairs))
-        np.multiply(current.reshape(pairs), self._bonds, out=current.reshape(pairs))
-        np.take(current, self._behind, axis=1, out=neighbour, mode="clip")
+        for way, ahead in enumerate(self._ahead):
+            np.take(p, ahead, axis=1, out=neighbour[way], mode="clip")  # with "raise", numpy would gather into a copy first
+        np.subtract(neighbour, p, out=current)
+        current *= self._bonds
+        for way, behind in enumerate(self._behind):
+            np.take(current[way], behind, axis=1, out=neighbour[way], mode="clip")
         current -= neighbour
-        down, right = current.reshape(pairs)[:, 0], current.reshape(pairs)[:, 1]
-        out += down
-        out += right
+        out += current[0]
+        out += current[1]
 
 
 def site_mean(p: Array) -> Array:

@@ -56,7 +56,8 @@ def check_arrays(arrays: Mapping[str, Array], name: str) -> dict[str, Array]:
     rows |= {key: len(checked[key]) for key in checked if key in COMPANION_NAMES and checked[key].ndim > 0}
     wrong = {key: length for key, length in rows.items() if length != count}
     if wrong:
-        raise InputError("ROW_COUNT", f"{name} has {count} rows of {next(iter(rows))} but {wrong}; every array needs one row for each image.")
+        others = ", ".join(f"{length} of {key}" for key, length in wrong.items())
+        raise InputError("ROW_COUNT", f"{name} has {count} rows of {next(iter(rows))}, but {others}; every array needs one row for each of them.")
     return checked
 
 
