@@ -41,7 +41,7 @@ class Factor(nn.Module):
         return torch.linalg.inv(torch.linalg.cholesky(own))
 
     def forward(self, latents: Tensor) -> Tensor:
-        """b (n,)."""
+        """The factor b at latents (n, d_m): (n,)."""
         return 1 + self.features(latents) @ self.weights
 
     def log_prior(self) -> Tensor:
@@ -124,7 +124,7 @@ class StructuredGP(gpytorch.Module):
             scaled = kernel.base if isinstance(kernel, FactoredKernel) else kernel
             parts = list(scaled.base_kernel.kernels) if isinstance(scaled.base_kernel, gpytorch.kernels.ProductKernel) else [scaled.base_kernel]
             lengthscales = {name: _numpy(part.lengthscale)[0] for name, part in zip(term.mechanisms, parts, strict=True)}
-            terms.append(TermValues(term, float(scaled.outputscale), lengthscales))
+            terms.append(TermValues(term, float(scaled.outputscale.detach()), lengthscales))
         factors = {
             name: FactorValues(
                 _numpy(found.centres),
@@ -136,7 +136,7 @@ class StructuredGP(gpytorch.Module):
             )
             for name, found in self.factors.items()
         }
-        return Structure(tuple(self.mechanisms.values()), tuple(terms), float(self.mean), factors)
+        return Structure(tuple(self.mechanisms.values()), tuple(terms), float(self.mean.detach()), factors)
 
     def _kernel(self, term: Term) -> Kernel:
         kernels = []

@@ -57,7 +57,7 @@ class PosteriorGraph(nn.Module):
         self.mean_slopes = nn.ParameterDict({f"{index}_{name}": _constant(slope) for (index, name), slope in slopes.items()})
         self.register_buffer("is_centred", _constant(np.array(self.centred, np.float64)).data)
 
-    def forward(
+    def forward(  # noqa: PLR0917 - the graph's inputs
         self,
         latents: Tensor,
         points: Tensor,
@@ -68,8 +68,10 @@ class PosteriorGraph(nn.Module):
         gauge_mean: Tensor,
         gauge_variance: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Latents (n, D) and `posterior_arrays` to part_mean (n, P), part_covariance (n, P, P), factor (n, P), factor_variance (n, P),
-        total_mean (n,) and total_variance (n,): see Prediction.
+        """What the posterior says of latents (n, D); the other arguments are `posterior_arrays`.
+
+        Returns:
+            part_mean (n, P), part_covariance (n, P, P), factor (n, P), factor_variance (n, P), total_mean (n,), total_variance (n,): see Prediction.
         """
         terms = self.structure.terms
         rows = torch.stack([self._rows(index, values, latents, points) for index, values in enumerate(terms)])  # (T, n, N)

@@ -90,7 +90,7 @@ class Posterior:
 
     @cached_property
     def factor_scales(self) -> Array:
-        """(T,) c_t with b = c_t · (normalised factor): the root mean square over the reference points, with the sign of the mean; 1 without factors."""
+        """(T,) c_t with b = c_t · (normalised factor): the root mean square over the reference points, with the mean's sign; 1 without factors."""
         scales = []
         for values in self.structure.terms:
             b = self.structure.factor(values.term, self.latents)

@@ -110,7 +110,7 @@ class FactorValues:
         return correlation("rbf", latents, self.centres, self.lengthscale) @ self.whitening.T
 
     def values(self, latents: Array) -> Array:
-        """b (n,)."""
+        """The factor b at latents (n, d_m): (n,)."""
         b: Array = self.offset + self.features(latents) @ self.weights
         return b
 
@@ -153,7 +153,10 @@ class Structure:
 
 
 def correlation(family: Family, first: Array, second: Array, lengthscale: Array) -> Array:
-    """k (n, m) in [0, 1] of latents (n, d) and (m, d): RBF exp(−r²/2), Matérn-5/2 (1 + √5 r + 5r²/3) exp(−√5 r), r = |(x − x')/ℓ|."""
+    """Correlations (n, m) in [0, 1] between latents (n, d) and (m, d), with r = |(x − x')/ℓ|.
+
+    RBF: k = exp(−r²/2). Matérn-5/2: k = (1 + √5 r + 5r²/3) exp(−√5 r).
+    """
     # Differences, not |x|² + |x'|² − 2x·x': near points must come out at 1 to the last digit.
     apart = (first / lengthscale)[:, None, :] - (second / lengthscale)[None, :, :]
     square = np.einsum("nmd,nmd->nm", apart, apart)
