@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -40,9 +38,12 @@ class PosteriorGraph(nn.Module):
         super().__init__()
         structure = posterior.structure
         self.structure = structure
-        self.mean = structure.mean
+        # As tensors: the exporter writes a Python number as float32.
+        self.mean = _constant(np.array(structure.mean))
         self.centred = [values.term.centred for values in structure.terms]
-        self.scales = [float(scale) for scale in posterior.factor_scales]
+        self.scales = _constant(posterior.factor_scales)
+        self.prior = _constant(np.array([values.variance for values in structure.terms]) * posterior.factor_scales**2)
+        self.row_scale = _constant(np.array([values.variance for values in structure.terms]) * posterior.factor_scales)
         self.lengthscales = nn.ParameterList()
         self.columns: list[list[tuple[int, slice, str]]] = []
         for values in structure.terms:
@@ -79,8 +80,7 @@ class PosteriorGraph(nn.Module):
         half = (rows.flatten(0, 1) @ inverse.T).reshape(rows.shape) - (self.is_centred[:, None] * gauge_half.T)[:, None, :]
         with_gauge = (rows @ reference).T * self.is_centred
         pairs = half.permute(1, 0, 2)  # (n, T, N)
-        prior = torch.tensor([values.variance * scale**2 for values, scale in zip(terms, self.scales, strict=True)], dtype=torch.float64)
-        diagonal = prior + gauge_variance * self.is_centred - 2 * with_gauge
+        diagonal = self.prior + gauge_variance * self.is_centred - 2 * with_gauge
         covariance = torch.diag_embed(diagonal) - pairs @ pairs.transpose(1, 2)
         sum_half = gauge_half.sum(dim=1)
         constant_variance = gauge_variance.sum() - (sum_half * sum_half).sum()
@@ -96,7 +96,7 @@ class PosteriorGraph(nn.Module):
 
     def _rows(self, index: int, values: TermValues, latents: Tensor, points: Tensor) -> Tensor:
         """Cov(c g(*), y) (n, N) of a term."""
-        result = values.variance * self.scales[index] * self._product(values, points)[None, :]
+        result = self.row_scale[index] * self._product(values, points)[None, :]
         for place, columns, family in self.columns[index]:
             result = result * _correlation(family, latents[:, columns], points[:, columns], self.lengthscales[place])
         return result
@@ -138,7 +138,7 @@ class _Factor(nn.Module):
         self.centres, self.lengthscale, self.whitening, self.weights, self.covariance = (
             _constant(array) for array in (values.centres, values.lengthscale, values.whitening, values.weights, values.covariance)
         )
-        self.offset = values.offset
+        self.offset = _constant(np.array(values.offset))
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         features = _correlation("rbf", latents, self.centres, self.lengthscale) @ self.whitening.T
@@ -151,7 +151,7 @@ def _correlation(family: str, first: Tensor, second: Tensor, lengthscale: Tensor
     square = ((a * a).sum(dim=1)[:, None] + (b * b).sum(dim=1)[None, :] - 2 * (a @ b.T)).clamp(min=0)
     if family == "rbf":
         return torch.exp(-0.5 * square)
-    distance = math.sqrt(5) * torch.sqrt(square)
+    distance = torch.sqrt(5 * square)  # whole numbers are exact in float32 too
     return (1 + distance + distance * distance / 3) * torch.exp(-distance)
 
 
