@@ -41,9 +41,11 @@ def plain_gp(inputs: Array, y: Array, new: Array, *, seed: int, validation: Arra
 
 def random_forest(inputs: Array, y: Array, new: Array, *, seed: int) -> Told:
     """300 trees; the variance is that of the trees' answers and of what is left out of the bag, which is all it can honestly claim."""
-    forest = RandomForestRegressor(_TREES, random_state=seed, n_jobs=1).fit(inputs, y)
+    forest = RandomForestRegressor(_TREES, max_features=1 / 3, random_state=seed).fit(inputs, y)
     trees = np.stack([tree.predict(new) for tree in forest.estimators_])
-    left = cross_val_predict(RandomForestRegressor(_TREES // 3, random_state=seed, n_jobs=1), inputs, y, cv=KFold(5, shuffle=True, random_state=seed))
+    left = cross_val_predict(
+        RandomForestRegressor(_TREES // 3, max_features=1 / 3, random_state=seed), inputs, y, cv=KFold(5, shuffle=True, random_state=seed)
+    )
     return Told(trees.mean(axis=0), np.full(len(new), float(np.mean((y - left) ** 2))))
 
 
