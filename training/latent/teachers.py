@@ -26,8 +26,9 @@ from training.recipe import Alignment, Equivariance, Orientation
 
 # Holds the raw latents near their prior while nothing but relations between poses is taught.
 _ANCHOR = 0.01
-# Of the squared errors of raw pose latents beside the cross-entropy of class and bin.
-_POSE_WEIGHT = 10.0
+# Of the squared errors of raw pose latents beside the cross-entropy of class and bin: of the angle from its bin's middle, which is small, and of
+# shift and scale, whose errors would drown the class.
+_ANGLE_WEIGHT, _PLACE_WEIGHT = 10.0, 1.0
 
 
 @dataclass(frozen=True)
@@ -170,14 +171,18 @@ def placement_error(model: InvariantVAE, found: Posterior, classes: Tensor, pose
     rows = torch.arange(len(classes), device=classes.device)
     error = functional.nll_loss(found.log_q.flatten(1), classes * specification.bin_count + bins)
     mean = found.mean[rows, classes if found.mean.shape[1] > 1 else 0, bins]
-    wanted = []
+    wanted, weights = [], []
     if "rotation" in specification.invariances:
         wanted.append(apart[rows, bins][:, None] / specification.rotation_prior_sd_rad)
+        weights.append(_ANGLE_WEIGHT)
     if "translation" in specification.invariances:
         wanted.append(poses.shift / specification.shift_prior_sd)
+        weights += [_PLACE_WEIGHT] * poses.shift.shape[1]
     if "scale" in specification.invariances:
         wanted.append(torch.log(poses.scale)[:, None] / specification.scale_prior_log_sd)
+        weights.append(_PLACE_WEIGHT)
     if wanted:
         target = torch.cat(wanted, dim=1)
-        error = error + _POSE_WEIGHT * torch.square(mean[:, : target.shape[1]] - target).sum(dim=1).mean()
+        squares = torch.square(mean[:, : target.shape[1]] - target)
+        error = error + (squares * squares.new_tensor(weights)).sum(dim=1).mean()
     return error
