@@ -160,7 +160,8 @@ def page_of(out: Path) -> str:
     lines = [
         "# Patches × field × ageing: parts, calibration, baselines",
         "",
-        f"Written by `python -m benchmarks.mechanism_table`. {POINTS} points, {TEST_POINTS} fresh ones; the worst seed counts. RMSE is of f, over sd(f).",
+        f"Written by `python -m benchmarks.mechanism_table`. {POINTS} points, {TEST_POINTS} fresh ones; the worst seed counts.",
+        "RMSE is of f, over sd(f).",
         "The oracle is the same process told the true classes; the bar is 1.15 times its error where it misses the target itself. Targets: issue 4.",
         "",
         "| case | figure | target | bar | ours, each seed | oracle, each seed | met |",

@@ -11,7 +11,7 @@ from training.mechanism.graph import PosteriorGraph
 from training.mechanism.posterior import Posterior
 
 # Of the example that is traced: any numbers but 0 and 1, which the exporter would take for constants.
-_ROWS, _POINTS = 3, 5
+_ROWS, _POINTS = 3, 24
 
 
 def posterior_onnx(posterior: Posterior) -> bytes:

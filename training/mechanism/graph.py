@@ -10,6 +10,7 @@ from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Array, FactorValues, TermValues
 
 # Names of the graph's inputs beside the latents, in their order. N grows with observations; a row of zeros in all of them changes nothing.
+_BLOCKS = 8
 POSTERIOR_INPUTS = ("points", "inverse", "alpha", "reference", "gauge_half", "gauge_mean", "gauge_variance")
 
 
@@ -77,7 +78,7 @@ class PosteriorGraph(nn.Module):
         terms = self.structure.terms
         rows = torch.stack([self._rows(index, values, latents, points) for index, values in enumerate(terms)])  # (T, n, N)
         value = (rows @ alpha).T  # (n, T)
-        half = (rows.flatten(0, 1) @ inverse.T).reshape(rows.shape) - (self.is_centred[:, None] * gauge_half.T)[:, None, :]
+        half = _times_lower(rows.flatten(0, 1), inverse).reshape(rows.shape) - (self.is_centred[:, None] * gauge_half.T)[:, None, :]
         with_gauge = (rows @ reference).T * self.is_centred
         pairs = half.permute(1, 0, 2)  # (n, T, N)
         diagonal = self.prior + gauge_variance * self.is_centred - 2 * with_gauge
@@ -143,6 +144,14 @@ class _Factor(nn.Module):
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         features = _correlation("rbf", latents, self.centres, self.lengthscale) @ self.whitening.T
         return self.offset + features @ self.weights, features
+
+
+def _times_lower(rows: Tensor, lower: Tensor) -> Tensor:
+    """Rows (m, N) times the transpose of a lower triangle (N, N), without most of its zeros: in blocks, 56 % of the products."""
+    count = lower.shape[0]
+    ends = [count * (block + 1) // _BLOCKS for block in range(_BLOCKS)]
+    parts = [rows[:, :end] @ lower[start:end, :end].T for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return torch.cat(parts, dim=1)
 
 
 def _correlation(family: str, first: Tensor, second: Tensor, lengthscale: Tensor) -> Tensor:
