@@ -2,8 +2,8 @@
 
 ε ~ (1 − π) N(0, σ²) + π N(0, s²): most points are good, a share π is not, such as failed fits of loops. Given what the posterior says of f at a
 point, that it is good has the probability r; expectation maximisation alternates between these, π and s², and the fit, in which the point's
-precision is its mean r/σ² + (1 − r)/s². A point far from what the others say counts for next to nothing. Student's t would need hundreds of such rounds where a
-quarter of the points is bad: between good and bad it knows everything in the middle.
+precision is its mean r/σ² + (1 − r)/s². A point far from what the others say counts for next to nothing. Student's t, which knows all that lies
+between good and bad, would need hundreds of such rounds where a quarter of the points is bad.
 """
 
 from __future__ import annotations
