@@ -124,6 +124,8 @@ class CardsData(Section):
     shift: Annotated[float, Field(ge=0, le=0.3)] = 0.1
     scale: tuple[float, float] = (1.0, 1.0)
     side_px: Annotated[int, Field(ge=16, le=256)] = 48
+    # Standard deviation of the pixels' noise; for likelihood = "gaussian".
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
     # The model is conditional on the suit, which encoder and decoder are told.
     condition_on_suit: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ def draw_cards(
     shift: float,
     scale: tuple[float, float] = (1.0, 1.0),
     side: int = 48,
+    noise: float = 0.0,
     seed: int,
     stream: str = "train",
 ) -> DataSet:
@@ -38,6 +41,7 @@ def draw_cards(
         shift: shifts are uniform in ±this along each axis, as a fraction of the side, 0 to 0.5.
         scale: scales are uniform between these two, > 0; 1 is a suit of about half the side.
         side: height and width, pixels, >= 8.
+        noise: standard deviation of every pixel's Gaussian noise, of a contrast of 1, >= 0; with noise, values leave [0, 1].
         seed: chooses poses; the same seed gives the same images.
         stream: "train", "validation", "test" or "labelled": independent random streams of one seed.
 
@@ -54,6 +58,7 @@ def draw_cards(
     _require(0 <= shift <= 0.5, f"shift is a fraction of the side, 0 to 0.5, not {shift}")
     _require(0 < scale[0] <= scale[1], f"scale is a range LOW HIGH with 0 < LOW <= HIGH, not {scale[0]} {scale[1]}")
     _require(side >= 8, f"side is at least 8 px, not {side}")
+    _require(0 <= noise < math.inf, f"noise is 0 or more, not {noise}")
     _require(stream in STREAMS, f"stream is one of {', '.join(STREAMS)}, not {stream!r}")
     # The spawn key, not the seed, separates the streams: seeds 1 and 2 share nothing, and neither do two streams of seed 1.
     generator = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(stream),)))
@@ -73,9 +78,14 @@ def draw_cards(
         "truth_shift_right_px": right,
         "truth_shear_rad": shear,
     }
+    if noise:
+        # A stream of its own: the poses are those of the cards without noise.
+        pixels = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(stream), 1)))
+        arrays["images"] += np.float32(noise) * pixels.standard_normal(arrays["images"].shape, dtype=np.float32)
     source = (
         f"draw_cards(n_per_suit={n_per_suit}, angle_deg={angle_deg:g}, shear_deg={shear_deg:g}, shift={shift:g}, "
-        f"scale=({scale[0]:g}, {scale[1]:g}), side={side}, seed={seed}, stream={stream!r})"
+        f"scale=({scale[0]:g}, {scale[1]:g}), side={side}, "
+        f"{f'noise={noise:g}, ' if noise else ''}seed={seed}, stream={stream!r})"
     )
     return DataSet(arrays, unit="1", quantity="brightness", source=source, sha256=hash_arrays(arrays))
 

@@ -38,6 +38,17 @@ def to_graph(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[
     shapes: object = tuple(axis for _ in inputs)
     if _takes_any_number(module):
         shapes = (shapes,)
+    return exported(module, example, shapes, [_value(spec) for spec in inputs], [_value(spec) for spec in outputs])
+
+
+def exported(
+    module: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    shapes: object,
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+) -> onnx.ModelProto:
+    """Exports a module as it answers an example; `shapes` names the axes that vary, as torch.export.export takes them."""
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of torch and onnxscript about their own insides
@@ -46,8 +57,8 @@ def to_graph(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[
             example,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[spec.name for spec in inputs],
-            output_names=[spec.name for spec in outputs],
+            input_names=[value.name for value in inputs],
+            output_names=[value.name for value in outputs],
             dynamic_shapes=shapes,  # type: ignore[arg-type]
             verbose=False,
         )
@@ -90,13 +101,13 @@ def _takes_any_number(module: nn.Module) -> bool:
     return module.forward.__code__.co_flags & 0x04 != 0  # *args: torch.export nests their shapes once more
 
 
-def _cleaned(model: onnx.ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
+def _cleaned(model: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
     nodes = []
     for index, node in enumerate(model.graph.node):
         bare = helper.make_node(node.op_type, node.input, node.output, name=f"node_{index}", domain=node.domain)
         bare.attribute.extend(node.attribute)
         nodes.append(bare)
-    graph = helper.make_graph(nodes, "dichroic", [_value(spec) for spec in inputs], [_value(spec) for spec in outputs])
+    graph = helper.make_graph(nodes, "dichroic", inputs, outputs)
     for tensor in model.graph.initializer:
         graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
     clean = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="dichroic")

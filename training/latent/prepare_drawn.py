@@ -80,6 +80,7 @@ def _draw_cards(data: CardsData) -> _Drawn:
             shift=data.shift,
             scale=data.scale,
             side=data.side_px,
+            noise=data.noise,
             seed=data.seed,
             stream=stream,
         )
@@ -95,6 +96,7 @@ def _draw_cards(data: CardsData) -> _Drawn:
             shift=data.labelled_shift,
             scale=data.labelled_scale,
             side=data.side_px,
+            noise=data.noise,
             seed=data.seed,
             stream="labelled",
         )

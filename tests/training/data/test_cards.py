@@ -156,6 +156,7 @@ def test_streams_and_seeds_are_independent():
         ("scale", (0, 1)),
         ("scale", (1.2, 1)),
         ("side", 4),
+        ("noise", -0.1),
         ("stream", "dev"),
         ("n_per_suit", 0),
         ("angle_deg", float("nan")),
@@ -166,3 +167,16 @@ def test_an_option_out_of_range_is_named(option, value):
     with pytest.raises(InputError, match=option) as caught:
         draw_cards(**options)
     assert caught.value.reason == "INVALID_OPTION"
+
+
+def test_noise_is_added_to_the_same_cards_and_has_the_spread_asked_for():
+    options = {"n_per_suit": 20, "angle_deg": 180.0, "shear_deg": 5.0, "shift": 0.0, "side": 24, "seed": 3}
+    plain, noisy, longer = draw_cards(**options), draw_cards(**options, noise=0.1), draw_cards(**options | {"n_per_suit": 30}, noise=0.1)
+    difference = noisy.arrays["images"] - plain.arrays["images"]
+    assert noisy.arrays["images"].dtype == np.float32
+    assert difference.std() == pytest.approx(0.1, rel=0.02)
+    assert abs(difference.mean()) < 0.002
+    assert np.array_equal(noisy.arrays["truth_angle_rad"], plain.arrays["truth_angle_rad"])
+    assert np.array_equal(longer.arrays["images"][:80], noisy.arrays["images"])
+    assert "noise=0.1" in noisy.source
+    assert "noise" not in plain.source  # the bundles made of such cards say what they always said

@@ -1,0 +1,76 @@
+"""Small fits of data with known parts; the figures of issue 4 are those of benchmarks/mechanism_table.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.mechanism.figures import coverage, r_squared
+from training.mechanism.fit import Fitted, fit
+from training.mechanism.structure import Mechanism, additive, scaled
+
+MECHANISMS = (Mechanism("kind", 0, 3), Mechanism("place", 3, 1))
+LEVEL = np.array([-1.0, 0.2, 1.3])
+NOISE = 0.1
+
+
+def drawn(count: int, form: str, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    kind, place = rng.integers(3, size=count), rng.normal(size=count)
+    h, own = np.sin(2 * place), LEVEL[kind] if form == "additive" else (LEVEL + 1.5)[kind]
+    f = 5 + (own + h if form == "additive" else own * h)
+    return {"z": np.column_stack((2.0 * np.eye(3)[kind], place)), "own": own, "h": h, "f": f, "y": f + NOISE * rng.normal(size=count)}
+
+
+def fitted(form: str, seed: int = 0, count: int = 120) -> tuple[Fitted, dict[str, np.ndarray]]:
+    made = drawn(count, form, seed)
+    terms = additive("kind", "place") if form == "additive" else scaled("kind", "place")
+    validation = np.arange(count) % 6 == 0
+    return fit(MECHANISMS, terms, made["z"], made["y"], seed=seed, validation=validation, starts=1), made
+
+
+def test_parts_of_a_sum_are_found_and_their_uncertainty_is_honest() -> None:
+    found, made = fitted("additive")
+    new = drawn(400, "additive", 1)
+    told = found.posterior.predict(new["z"])
+    assert told.names == ("constant", "kind", "place")
+    assert r_squared(told.mean[:, 1], new["own"] - made["own"].mean()) > 0.99
+    assert r_squared(told.mean[:, 2], new["h"] - made["h"].mean()) > 0.97
+    assert told.mean[0, 0] == pytest.approx(5 + made["own"].mean() + made["h"].mean(), abs=0.1)
+    assert np.sqrt(found.noise_variance) == pytest.approx(NOISE, rel=0.25)
+    assert 0.8 < coverage(told.total_mean, told.total_variance + found.noise_variance, new["y"], 0.9) < 0.97
+
+
+def test_a_factor_and_what_it_scales_are_found_in_their_gauge() -> None:
+    found, made = fitted("scaled")
+    new = drawn(400, "scaled", 1)
+    told = found.posterior.predict(new["z"])
+    root = np.sqrt(np.mean(made["own"] ** 2))
+    assert told.names == ("constant", "place")
+    assert r_squared(told.factor[:, 1], new["own"] / root) > 0.98
+    assert r_squared(told.mean[:, 1], new["h"] * root) > 0.97
+    assert 0 < told.factor_variance[:, 1].max() < 0.05
+    assert 0.8 < coverage(told.total_mean, told.total_variance + found.noise_variance, new["y"], 0.9) < 0.97
+
+
+def test_the_unit_and_zero_of_y_change_nothing_else() -> None:
+    made = drawn(60, "additive", 2)
+    validation = np.arange(60) % 6 == 0
+    first, second = (
+        fit(MECHANISMS, additive("kind", "place"), made["z"], y, seed=0, validation=validation, starts=1) for y in (made["y"], 1e-6 * made["y"] + 3)
+    )
+    one, other = (found.posterior.predict(made["z"][:5]) for found in (first, second))
+    assert np.allclose(other.total_mean, 1e-6 * one.total_mean + 3, rtol=0, atol=1e-9)
+    assert np.allclose(other.total_variance, 1e-12 * one.total_variance, rtol=1e-3, atol=0)
+
+
+def test_the_same_seed_gives_the_same_numbers() -> None:
+    first, second = fitted("additive", count=60)[0], fitted("additive", count=60)[0]
+    assert np.array_equal(first.posterior.alpha, second.posterior.alpha)
+
+
+def test_points_set_aside_join_the_posterior() -> None:
+    found, made = fitted("additive", count=60)
+    assert len(found.posterior.y) == 60
+    assert found.posterior.reference.sum() == pytest.approx(1)
+    assert np.array_equal(found.posterior.y, made["y"])

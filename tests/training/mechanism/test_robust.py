@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.mechanism import robust
+from training.mechanism.figures import coverage, rmse
+from training.mechanism.fit import fit
+from training.mechanism.structure import Mechanism, additive
+
+PLACE = (Mechanism("place", 0, 1),)
+
+
+def outlying(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(count, 1))
+    f = np.sin(2 * z[:, 0])
+    wrong = rng.random(count) < share
+    return z, f, f + np.where(wrong, 20 * rng.normal(size=count), 0.1 * rng.normal(size=count)), wrong
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_quarter_of_outliers_moves_the_robust_fit_little_and_the_gaussian_one_much(seed: int) -> None:
+    z, _, y, wrong = outlying(200, 0.25, seed)
+    new, truth, observed, bad = outlying(400, 0.25, 10 + seed)
+    validation = np.arange(200) % 6 == 0
+    plain, firm = (fit(PLACE, additive("place"), z, y, seed=0, validation=validation, starts=1, outliers=asked) for asked in (False, True))
+    errors = [rmse(found.posterior.predict(new).total_mean, truth) for found in (plain, firm)]
+    assert errors[1] < 0.1
+    assert errors[0] > 5 * errors[1]
+    assert plain.outliers is None
+    assert firm.outliers is not None
+    assert firm.outliers.share == pytest.approx(wrong.mean(), abs=0.07)
+    assert np.sqrt(firm.outliers.variance) == pytest.approx(20, rel=0.4)
+    assert np.sqrt(firm.noise_variance) == pytest.approx(0.1, rel=0.4)
+    weight = firm.posterior.noise_variance / firm.noise_variance
+    assert np.median(weight[wrong]) > 100 * np.median(weight[~wrong])
+    told, good = firm.posterior.predict(new), ~bad
+    assert 0.8 < coverage(told.total_mean[good], told.total_variance[good] + firm.noise_variance, observed[good], 0.9) < 0.98
+
+
+def test_without_outliers_the_robust_fit_is_nearly_the_gaussian_one() -> None:
+    z, _, y, _ = outlying(120, 0.0, 0)
+    new, truth, _, _ = outlying(400, 0.0, 1)
+    validation = np.arange(120) % 6 == 0
+    fits = [fit(PLACE, additive("place"), z, y, seed=0, validation=validation, starts=1, outliers=asked) for asked in (False, True)]
+    errors = [rmse(found.posterior.predict(new).total_mean, truth) for found in fits]
+    assert errors[1] < 1.3 * errors[0]
+
+
+def test_weight_of_a_point_grows_with_its_distance_from_what_is_known() -> None:
+    outliers = robust.Outliers(0.25, 400.0)
+    good = outliers.good(np.array([0.0, 2.0, 30.0]), np.full(3, 0.5), 1.0)
+    assert good[0] > 0.95
+    assert good[0] > good[1] > good[2]
+    weight = outliers.noise_weight(good, 1.0)
+    assert weight[0] < 1.05
+    assert weight[2] == pytest.approx(400, rel=1e-3)
+
+
+def test_density_of_new_points_is_a_density() -> None:
+    outliers, y = robust.Outliers(0.2, 9.0), np.linspace(-60, 60, 200_001)
+    density = np.exp(outliers.log_density(np.full(len(y), 0.3), np.full(len(y), 0.5), y, 1.0))
+    assert np.trapezoid(density, y) == pytest.approx(1, abs=1e-6)
+
+
+def test_middle_and_spread_are_a_gaussians_and_outliers_do_not_move_them() -> None:
+    y = 5 + 2 * np.random.default_rng(0).normal(size=50_000)
+    y[::10] = 1e9
+    middle, spread = robust.middle_and_spread(y)
+    assert middle == pytest.approx(5, abs=0.5)
+    assert spread == pytest.approx(2, abs=0.5)

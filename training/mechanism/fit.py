@@ -1,0 +1,208 @@
+"""Hyperparameters by the marginal likelihood with priors, stopped by held-out density, and the exact posterior of all training points."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training.mechanism import robust
+from training.mechanism.figures import nlpd
+from training.mechanism.gaussian_process import StructuredGP
+from training.mechanism.posterior import Posterior
+from training.mechanism.robust import Outliers
+from training.mechanism.structure import Array, Mechanism, Structure, Term
+
+_ROUNDS, _STEPS = 20, 8
+# Rounds without a better held-out density after which a start is given up.
+_PATIENCE = 4
+_MOST_CENTRES = 16
+# Fits with new weights where there may be outliers; σ² before the first, of y's own.
+_REWEIGHTINGS, _FIRST_NOISE = 6, 0.1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was fitted.
+
+    Attributes:
+        structure: in the unit of y.
+        posterior: of all training points.
+        noise_variance: σ² in the unit of y, squared: that of a point that is no outlier.
+        outliers: of the noise; None: it is Gaussian.
+        validation_nlpd: of the points set aside while the hyperparameters were fitted, nats per point.
+        losses: −log posterior density per point after each round of the start that was kept.
+    """
+
+    structure: Structure
+    posterior: Posterior
+    noise_variance: float
+    outliers: Outliers | None
+    validation_nlpd: float
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Standardised: `latents` (N, D), `y` (N,), which are for `validation` (N,), each noise variance over σ² (N,), and what is known of outliers."""
+
+    latents: Array
+    y: Array
+    validation: Array
+    noise_weight: Array
+    outliers: Outliers | None
+
+
+def fit(
+    mechanisms: tuple[Mechanism, ...],
+    terms: tuple[Term, ...],
+    latents: Array,
+    y: Array,
+    *,
+    seed: int,
+    validation: Array,
+    starts: int = 3,
+    outliers: bool = False,
+) -> Fitted:
+    """Fits a structure.
+
+    Args:
+        mechanisms: whose latents are which columns.
+        terms: the form.
+        latents: (N, D) float64 z of the training points, each column standardised.
+        y: (N,) float64.
+        seed: of the starts and the factors' centres.
+        validation: (N,) bool, points that do not enter the likelihood while the hyperparameters are fitted; they choose when to stop, and then
+            join the posterior.
+        starts: beginnings of the hyperparameters, of which the best on the validation points is kept.
+        outliers: whether some points may be far off, as failed fits are; see `robust.py`.
+    """
+    centre, scale = robust.middle_and_spread(y) if outliers else (float(np.mean(y)), float(np.std(y)))
+    points = _Points(latents, (y - centre) / scale, validation, np.ones(len(y)), None)
+    if outliers:
+        guess, good = robust.first_guess(points.y)
+        points = replace(points, noise_weight=guess.noise_weight(good, _FIRST_NOISE), outliers=guess)
+    rng = np.random.default_rng(seed)
+    factor_names = sorted({name for term in terms for name in term.factors})
+    centres = {m.name: _spread_points(m.of(latents), _MOST_CENTRES, rng) for m in mechanisms if m.name in factor_names}
+    best: tuple[float, StructuredGP, list[float]] | None = None
+    for start in tqdm(range(starts), desc="hyperparameters", unit="start", delay=2, leave=False, disable=None):
+        model = StructuredGP(mechanisms, terms, centres)
+        if start:
+            _scatter(model, rng)
+        own = points
+        for _ in range(_REWEIGHTINGS if outliers else 0):
+            _one_start(model, own)
+            own = _reweighted(model, own)
+        found = _one_start(model, own)
+        if best is None or found[0] < best[0]:
+            best, chosen = found, own
+    assert best is not None  # noqa: S101 (starts >= 1)
+    value, model, losses = best
+    structure = _in_unit(model, chosen, centre, scale)
+    noise = float(model.noise.detach()) * scale**2
+    posterior = Posterior(structure, latents, y, noise * chosen.noise_weight, np.full(len(y), 1 / len(y)))
+    told = None if chosen.outliers is None else replace(chosen.outliers, variance=chosen.outliers.variance * scale**2)
+    return Fitted(structure, posterior, noise, told, value + float(np.log(scale)), tuple(losses))
+
+
+def _one_start(model: StructuredGP, points: _Points) -> tuple[float, StructuredGP, list[float]]:
+    """L-BFGS in rounds; the hyperparameters of the round with the best held-out density."""
+    fitted = ~points.validation
+    inputs, targets, weight = (torch.from_numpy(values[fitted]) for values in (points.latents, points.y, points.noise_weight))
+    optimiser = torch.optim.LBFGS(model.parameters(), lr=1.0, max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss: torch.Tensor = model(inputs, targets, weight)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    best, best_state, since, losses = np.inf, copy.deepcopy(model.state_dict()), 0, []
+    for _ in range(_ROUNDS):
+        try:
+            losses.append(float(optimiser.step(closure).detach()))  # type: ignore[no-untyped-call]
+        except torch.linalg.LinAlgError:
+            break  # a step to where Σ is singular; what was found before stands
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+            break
+        value = _held_out(model, points) if points.validation.any() else losses[-1]
+        if value < best - 1e-4:
+            best, best_state, since = value, copy.deepcopy(model.state_dict()), 0
+        else:
+            since += 1
+        if since >= _PATIENCE or (len(losses) > 1 and abs(losses[-2] - losses[-1]) < 1e-7):
+            break
+    model.load_state_dict(best_state)
+    return best, model, losses
+
+
+def _posterior(model: StructuredGP, points: _Points, rows: Array) -> Posterior:
+    """Of the standardised points `rows` (N,) bool, without the factors' own uncertainty."""
+    structure = model.structure({name: np.zeros((len(f.weights), len(f.weights))) for name, f in model.factors.items()})
+    count = int(rows.sum())
+    noise = float(model.noise.detach()) * points.noise_weight[rows]
+    return Posterior(structure, points.latents[rows], points.y[rows], noise, np.full(count, 1 / count))
+
+
+def _held_out(model: StructuredGP, points: _Points) -> float:
+    told = _posterior(model, points, ~points.validation).predict(points.latents[points.validation])
+    noise, truth = float(model.noise.detach()), points.y[points.validation]
+    if points.outliers is None:
+        return nlpd(told.total_mean, told.total_variance + noise, truth)
+    return -float(np.mean(points.outliers.log_density(told.total_mean, told.total_variance, truth, noise)))
+
+
+def _reweighted(model: StructuredGP, points: _Points) -> _Points:
+    """One round of expectation maximisation over who is an outlier."""
+    assert points.outliers is not None  # noqa: S101 (asked for)
+    told = _posterior(model, points, np.ones(len(points.y), bool)).predict(points.latents)
+    residual, noise = points.y - told.total_mean, float(model.noise.detach())
+    good = points.outliers.good(residual, told.total_variance, noise)
+    found = robust.fitted_outliers(residual, told.total_variance, good, noise)
+    return replace(points, noise_weight=found.noise_weight(good, noise), outliers=found)
+
+
+def _in_unit(model: StructuredGP, points: _Points, centre: float, scale: float) -> Structure:
+    """The structure for y in its own unit, with the factors' Laplace covariance."""
+    covariance = {name: _laplace(model, name, points) for name in model.factors}
+    standard = model.structure(covariance)
+    terms = tuple(replace(values, variance=values.variance * scale**2) for values in standard.terms)
+    return replace(standard, terms=terms, mean=standard.mean * scale + centre)
+
+
+def _laplace(model: StructuredGP, name: str, points: _Points) -> Array:
+    """Covariance (M, M) of a factor's weights: the inverse Hessian of −log p(w, y | the other hyperparameters)."""
+    inputs, targets, weight = (torch.from_numpy(values) for values in (points.latents, points.y, points.noise_weight))
+    at = model.factors[name].weights.detach().clone()
+
+    def negative(values: torch.Tensor) -> torch.Tensor:
+        # The weights as this function's argument, everything else as it is.
+        found: torch.Tensor = torch.func.functional_call(model, {f"factors.{name}.weights": values}, (inputs, targets, weight))
+        return found * len(targets)
+
+    hessian = torch.autograd.functional.hessian(negative, at).numpy()  # type: ignore[no-untyped-call]
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    # The prior's curvature is a floor: the fit may have stopped early, on a slope.
+    return (vectors / np.maximum(values, 1.0)) @ vectors.T
+
+
+def _scatter(model: StructuredGP, rng: np.random.Generator) -> None:
+    """Other lengthscales to begin with, a factor of e up or down."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("raw_lengthscale"):
+            parameter.data += torch.from_numpy(rng.normal(0.0, 0.7, tuple(parameter.shape)))
+
+
+def _spread_points(latents: Array, most: int, rng: np.random.Generator) -> Array:
+    """Up to `most` of the latents (n, d), each the farthest from those before it, until none is farther than a tenth of the spread."""
+    chosen = [latents[int(rng.integers(len(latents)))]]
+    apart = np.linalg.norm(latents - chosen[0], axis=1)
+    enough = 0.1 * float(apart.max())
+    while len(chosen) < most and apart.max() > enough:
+        chosen.append(latents[int(apart.argmax())])
+        apart = np.minimum(apart, np.linalg.norm(latents - chosen[-1], axis=1))
+    return np.stack(chosen)

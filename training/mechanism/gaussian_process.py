@@ -1,0 +1,170 @@
+"""The structure as a GPyTorch model: kernels, factors and the exact log marginal likelihood, float64, by Cholesky alone."""
+
+from __future__ import annotations
+
+import gpytorch
+import numpy as np
+import torch
+from gpytorch.kernels import Kernel, MaternKernel, RBFKernel, ScaleKernel
+from gpytorch.priors import GammaPrior, LogNormalPrior
+from torch import Tensor, nn
+
+from training.mechanism.structure import Array, FactorValues, Mechanism, Structure, Term, TermValues
+
+# Of the latents, which have unit variance: half of it is where a function of one latent is curved and not yet rough.
+_LENGTHSCALE_MEDIAN, _LENGTHSCALE_LOG_SD = 0.7, 1.0
+_NOISE_FLOOR = 1e-4
+# Prior standard deviation of a factor's departure from 1.
+_FACTOR_SD = 0.5
+_JITTER = 1e-8
+
+
+class Factor(nn.Module):
+    """b(z) = 1 + φ(z)ᵀ w with w ~ N(0, 0.5²): see FactorValues."""
+
+    def __init__(self, centres: Array, lengthscale: float) -> None:
+        super().__init__()
+        self.centres: Tensor
+        self.register_buffer("centres", torch.from_numpy(centres))
+        self.raw_lengthscale = nn.Parameter(torch.full((centres.shape[1],), np.log(lengthscale), dtype=torch.float64))
+        self.weights = nn.Parameter(torch.zeros(len(centres), dtype=torch.float64))
+
+    def features(self, latents: Tensor) -> Tensor:
+        """φ (n, M)."""
+        lengthscale = torch.exp(self.raw_lengthscale)
+        return _rbf(latents, self.centres, lengthscale) @ self.whitening().T
+
+    def whitening(self) -> Tensor:
+        """L_u⁻¹ (M, M)."""
+        lengthscale = torch.exp(self.raw_lengthscale)
+        own = _rbf(self.centres, self.centres, lengthscale) + _JITTER * torch.eye(len(self.centres), dtype=torch.float64)
+        return torch.linalg.inv(torch.linalg.cholesky(own))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """The factor b at latents (n, d_m): (n,)."""
+        return 1 + self.features(latents) @ self.weights
+
+    def log_prior(self) -> Tensor:
+        """Of the weights, and of the lengthscale as of every other; without constants."""
+        spread = (self.raw_lengthscale - np.log(_LENGTHSCALE_MEDIAN)) / _LENGTHSCALE_LOG_SD
+        return -0.5 * (torch.square(self.weights / _FACTOR_SD).sum() + torch.square(spread).sum())
+
+
+class FactoredKernel(Kernel):
+    """b(z) b(z') k(z, z')."""
+
+    has_lengthscale = False
+
+    def __init__(self, base: Kernel, factors: list[tuple[slice, Factor]]) -> None:
+        super().__init__()
+        self.base = base
+        self.factors = nn.ModuleList(factor for _, factor in factors)
+        self._columns = [columns for columns, _ in factors]
+
+    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: object) -> Tensor:
+        """See gpytorch.kernels.Kernel."""
+        of_first, of_second = self._product(x1), self._product(x2)
+        own = self.base(x1, x2, diag=diag, **params)
+        if diag:
+            return own * of_first * of_second
+        return own.to_dense() * of_first[..., :, None] * of_second[..., None, :]
+
+    def _product(self, latents: Tensor) -> Tensor:
+        value = torch.ones(latents.shape[:-1], dtype=latents.dtype)
+        for columns, factor in zip(self._columns, self.factors, strict=True):
+            value = value * factor(latents[..., columns])
+        return value
+
+
+class StructuredGP(gpytorch.Module):
+    """The prior of f with its hyperparameters: kernels, factors, mean and the noise variance σ² >= 1e-4 of y in units of its own variance."""
+
+    def __init__(self, mechanisms: tuple[Mechanism, ...], terms: tuple[Term, ...], centres: dict[str, Array]) -> None:
+        super().__init__()
+        self.mechanisms = {mechanism.name: mechanism for mechanism in mechanisms}
+        self.terms = terms
+        self.register_parameter("mean", nn.Parameter(torch.zeros((), dtype=torch.float64)))
+        self.register_parameter("raw_noise", nn.Parameter(torch.zeros((), dtype=torch.float64)))
+        self.register_constraint("raw_noise", gpytorch.constraints.GreaterThan(_NOISE_FLOOR))
+        self.noise = 0.1
+        self.factors = nn.ModuleDict({name: Factor(points, _LENGTHSCALE_MEDIAN) for name, points in centres.items()})
+        self.kernels = nn.ModuleList(self._kernel(term) for term in terms)
+        self.double()
+
+    @property
+    def noise(self) -> Tensor:
+        """σ², scalar."""
+        return self.raw_noise_constraint.transform(self.raw_noise)
+
+    @noise.setter
+    def noise(self, value: float) -> None:
+        self.initialize(raw_noise=self.raw_noise_constraint.inverse_transform(torch.tensor(value, dtype=torch.float64)))
+
+    def covariance(self, latents: Tensor) -> Tensor:
+        """The prior covariance of f at latents (n, D): (n, n)."""
+        return sum((kernel(latents).to_dense() for kernel in self.kernels), start=torch.zeros((), dtype=latents.dtype))
+
+    def forward(self, latents: Tensor, y: Tensor, noise_weight: Tensor) -> Tensor:
+        """−log p(y|z) − log p(hyperparameters), per point, scalar; a point's noise variance is σ² times its weight."""
+        total = self.covariance(latents) + torch.diag(self.noise * noise_weight)
+        factor = torch.linalg.cholesky(total)
+        half = torch.linalg.solve_triangular(factor, (y - self.mean)[:, None], upper=False)
+        # −log N(y; μ, Σ) = |L⁻¹(y − μ)|²/2 + log det L + n/2 log 2π
+        negative = 0.5 * torch.square(half).sum() + torch.log(torch.diagonal(factor)).sum() + 0.5 * len(y) * np.log(2 * np.pi)
+        for _, module, prior, closure, _ in self.named_priors():
+            negative = negative - prior.log_prob(closure(module)).sum()
+        for found in self.factors.values():
+            negative = negative - found.log_prior()
+        return negative / len(y)
+
+    def structure(self, factor_covariance: dict[str, Array]) -> Structure:
+        """The numbers as they are now."""
+        terms = []
+        for term, kernel in zip(self.terms, self.kernels, strict=True):
+            scaled = kernel.base if isinstance(kernel, FactoredKernel) else kernel
+            parts = list(scaled.base_kernel.kernels) if isinstance(scaled.base_kernel, gpytorch.kernels.ProductKernel) else [scaled.base_kernel]
+            lengthscales = {name: _numpy(part.lengthscale)[0] for name, part in zip(term.mechanisms, parts, strict=True)}
+            terms.append(TermValues(term, float(scaled.outputscale.detach()), lengthscales))
+        factors = {
+            name: FactorValues(
+                _numpy(found.centres),
+                _numpy(torch.exp(found.raw_lengthscale)),
+                _numpy(found.whitening()),
+                _numpy(found.weights),
+                1.0,
+                factor_covariance[name],
+            )
+            for name, found in self.factors.items()
+        }
+        return Structure(tuple(self.mechanisms.values()), tuple(terms), float(self.mean.detach()), factors)
+
+    def _kernel(self, term: Term) -> Kernel:
+        kernels = []
+        for name in term.mechanisms:
+            columns = self._columns(name)
+            options = {
+                "ard_num_dims": self.mechanisms[name].size,
+                "active_dims": tuple(range(columns.start, columns.stop)),
+                "lengthscale_prior": LogNormalPrior(float(np.log(_LENGTHSCALE_MEDIAN)), _LENGTHSCALE_LOG_SD),
+            }
+            kernels.append(RBFKernel(**options) if self.mechanisms[name].family == "rbf" else MaternKernel(nu=2.5, **options))
+            kernels[-1].lengthscale = _LENGTHSCALE_MEDIAN
+        base = kernels[0] if len(kernels) == 1 else gpytorch.kernels.ProductKernel(*kernels)
+        scaled = ScaleKernel(base, outputscale_prior=GammaPrior(1.0, 0.5))
+        scaled.outputscale = 1.0 / len(self.terms)
+        if not term.factors:
+            return scaled
+        return FactoredKernel(scaled, [(self._columns(name), self.factors[name]) for name in term.factors])
+
+    def _columns(self, name: str) -> slice:
+        mechanism = self.mechanisms[name]
+        return slice(mechanism.start, mechanism.start + mechanism.size)
+
+
+def _numpy(tensor: Tensor) -> Array:
+    return tensor.detach().numpy().copy()
+
+
+def _rbf(first: Tensor, second: Tensor, lengthscale: Tensor) -> Tensor:
+    apart = (first / lengthscale)[..., :, None, :] - (second / lengthscale)[..., None, :, :]
+    return torch.exp(-0.5 * torch.square(apart).sum(dim=-1))

@@ -1,0 +1,168 @@
+"""The posterior as a graph: latents and the posterior's arrays in, parts and their covariances out, float64. The arrays are inputs, not constants."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.mechanism.posterior import Posterior
+from training.mechanism.structure import Array, FactorValues, TermValues
+
+# Names of the graph's inputs beside the latents, in their order. N grows with observations; a row of zeros in all of them changes nothing.
+_BLOCKS = 8
+POSTERIOR_INPUTS = ("points", "inverse", "alpha", "reference", "gauge_half", "gauge_mean", "gauge_variance")
+
+
+def posterior_arrays(posterior: Posterior) -> dict[str, Array]:
+    """The graph's inputs beside the latents, float64.
+
+    `points` (N, D) z; `inverse` (N, N) L⁻¹; `alpha` (N,) Σ⁻¹(y − μ); `reference` (N,) weights; of the gauge's means r_t: `gauge_half` (N, T)
+    L⁻¹ cov(Z, r), `gauge_mean` (T,) and `gauge_variance` (T,) of the prior.
+    """
+    gauge = posterior.gauge
+    return {
+        "points": posterior.latents,
+        "inverse": posterior.inverse,
+        "alpha": posterior.alpha,
+        "reference": posterior.reference,
+        "gauge_half": gauge.half,
+        "gauge_mean": gauge.mean,
+        "gauge_variance": gauge.prior_variance,
+    }
+
+
+class PosteriorGraph(nn.Module):
+    """Posterior.predict of one structure for latents (n, D)."""
+
+    def __init__(self, posterior: Posterior) -> None:
+        super().__init__()
+        structure = posterior.structure
+        self.structure = structure
+        # As tensors: the exporter writes a Python number as float32.
+        self.mean = _constant(np.array(structure.mean))
+        self.centred = [values.term.centred for values in structure.terms]
+        self.scales = _constant(posterior.factor_scales)
+        self.prior = _constant(np.array([values.variance for values in structure.terms]) * posterior.factor_scales**2)
+        self.row_scale = _constant(np.array([values.variance for values in structure.terms]) * posterior.factor_scales)
+        self.lengthscales = nn.ParameterList()
+        self.columns: list[list[tuple[int, slice, str]]] = []
+        for values in structure.terms:
+            own = []
+            for name in values.term.mechanisms:
+                mechanism = structure.mechanism(name)
+                own.append((len(self.lengthscales), slice(mechanism.start, mechanism.start + mechanism.size), mechanism.family))
+                self.lengthscales.append(_constant(values.lengthscales[name]))
+            self.columns.append(own)
+        self.factors = nn.ModuleDict({name: _Factor(values) for name, values in structure.factors.items()})
+        slopes = posterior.mean_slopes
+        self.mean_slopes = nn.ParameterDict({f"{index}_{name}": _constant(slope) for (index, name), slope in slopes.items()})
+        self.register_buffer("is_centred", _constant(np.array(self.centred, np.float64)).data)
+
+    def forward(  # noqa: PLR0917 - the graph's inputs
+        self,
+        latents: Tensor,
+        points: Tensor,
+        inverse: Tensor,
+        alpha: Tensor,
+        reference: Tensor,
+        gauge_half: Tensor,
+        gauge_mean: Tensor,
+        gauge_variance: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What the posterior says of latents (n, D); the other arguments are `posterior_arrays`.
+
+        Returns:
+            part_mean (n, P), part_covariance (n, P, P), factor (n, P), factor_variance (n, P), total_mean (n,), total_variance (n,): see Prediction.
+        """
+        terms = self.structure.terms
+        rows = torch.stack([self._rows(index, values, latents, points) for index, values in enumerate(terms)])  # (T, n, N)
+        value = (rows @ alpha).T  # (n, T)
+        half = _times_lower(rows.flatten(0, 1), inverse).reshape(rows.shape) - (self.is_centred[:, None] * gauge_half.T)[:, None, :]
+        with_gauge = (rows @ reference).T * self.is_centred
+        pairs = half.permute(1, 0, 2)  # (n, T, N)
+        diagonal = self.prior + gauge_variance * self.is_centred - 2 * with_gauge
+        covariance = torch.diag_embed(diagonal) - pairs @ pairs.transpose(1, 2)
+        sum_half = gauge_half.sum(dim=1)
+        constant_variance = gauge_variance.sum() - (sum_half * sum_half).sum()
+        beside = with_gauge - gauge_variance * self.is_centred - pairs @ sum_half
+        ones = torch.ones_like(value[:, :1])
+        part_mean = torch.cat(((self.mean + gauge_mean.sum()) * ones, value - gauge_mean * self.is_centred), dim=1)
+        top = torch.cat((constant_variance * ones, beside), dim=1)[:, None, :]
+        part_covariance = torch.cat((top, torch.cat((beside[:, :, None], covariance), dim=2)), dim=1)
+        factor, spread = self._factors(latents)
+        factor, spread = torch.cat((ones, factor), dim=1), torch.cat((0 * ones, spread), dim=1)
+        total_variance = ((factor[:, None, :] @ part_covariance)[:, 0] * factor).sum(dim=1) + (spread * part_mean**2).sum(dim=1)
+        return part_mean, part_covariance, factor, spread, (factor * part_mean).sum(dim=1), total_variance
+
+    def _rows(self, index: int, values: TermValues, latents: Tensor, points: Tensor) -> Tensor:
+        """Cov(c g(*), y) (n, N) of a term."""
+        result = self.row_scale[index] * self._product(values, points)[None, :]
+        for place, columns, family in self.columns[index]:
+            result = result * _correlation(family, latents[:, columns], points[:, columns], self.lengthscales[place])
+        return result
+
+    def _product(self, values: TermValues, latents: Tensor) -> Tensor:
+        product = torch.ones_like(latents[:, 0])
+        for name in values.term.factors:
+            product = product * self.factors[name](self._own(name, latents))[0]
+        return product
+
+    def _own(self, name: str, latents: Tensor) -> Tensor:
+        mechanism = self.structure.mechanism(name)
+        return latents[:, mechanism.start : mechanism.start + mechanism.size]
+
+    def _factors(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised factors (n, T) and their variances (n, T)."""
+        values, spreads = [], []
+        for index, term in enumerate(self.structure.terms):
+            scale, names = self.scales[index], term.term.factors
+            product = self._product(term, latents)
+            spread = torch.zeros_like(product)
+            for name in names:
+                others = torch.ones_like(product)
+                for other in names:
+                    others = others if other == name else others * self.factors[other](self._own(other, latents))[0]
+                _, features = self.factors[name](self._own(name, latents))
+                gradient = (others[:, None] * features - product[:, None] * self.mean_slopes[f"{index}_{name}"] / scale**2) / scale
+                spread = spread + ((gradient @ self.factors[name].covariance) * gradient).sum(dim=1)
+            values.append(product / scale)
+            spreads.append(spread)
+        return torch.stack(values, dim=1), torch.stack(spreads, dim=1)
+
+
+class _Factor(nn.Module):
+    """b (n,) and φ (n, M) of a mechanism's own latents."""
+
+    def __init__(self, values: FactorValues) -> None:
+        super().__init__()
+        self.centres, self.lengthscale, self.whitening, self.weights, self.covariance = (
+            _constant(array) for array in (values.centres, values.lengthscale, values.whitening, values.weights, values.covariance)
+        )
+        self.offset = _constant(np.array(values.offset))
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        features = _correlation("rbf", latents, self.centres, self.lengthscale) @ self.whitening.T
+        return self.offset + features @ self.weights, features
+
+
+def _times_lower(rows: Tensor, lower: Tensor) -> Tensor:
+    """Rows (m, N) times the transpose of a lower triangle (N, N), without most of its zeros: in blocks, 56 % of the products."""
+    count = lower.shape[0]
+    ends = [count * (block + 1) // _BLOCKS for block in range(_BLOCKS)]
+    parts = [rows[:, :end] @ lower[start:end, :end].T for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return torch.cat(parts, dim=1)
+
+
+def _correlation(family: str, first: Tensor, second: Tensor, lengthscale: Tensor) -> Tensor:
+    """See structure.correlation. By |a|² + |b|² − 2 a·b: no (n, N, d) array; in float64 near points lose 1e-16 of |a|²."""
+    a, b = first / lengthscale, second / lengthscale
+    square = ((a * a).sum(dim=1)[:, None] + (b * b).sum(dim=1)[None, :] - 2 * (a @ b.T)).clamp(min=0)
+    if family == "rbf":
+        return torch.exp(-0.5 * square)
+    distance = torch.sqrt(5 * square)  # whole numbers are exact in float32 too
+    return (1 + distance + distance * distance / 3) * torch.exp(-distance)
+
+
+def _constant(array: Array) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.array(array, np.float64)), requires_grad=False)

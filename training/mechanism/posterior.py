@@ -1,0 +1,167 @@
+"""The exact posterior of a structure in float64 by one Cholesky factor: parts, their covariances, the total. numpy and scipy alone.
+
+With Σ = Σ_t K_t + diag(σ_i²) = L Lᵀ and α = Σ⁻¹(y − μ): mean_t = K_t(*, Z) α, cov_st = δ_st K_t(*, *) − K_s(*, Z) Σ⁻¹ K_t(Z, *).
+The gauge: a centred term's part is its value less its mean r_t over the reference points; the constant is μ + Σ_t r_t, a part of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+
+from training.mechanism.structure import CONSTANT, Array, Structure
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the posterior says of n points.
+
+    Attributes:
+        names: P parts: the constant, then the terms in their order.
+        mean: (n, P) of each part; of a term with factors, of h, its function times the factors' root mean square over the reference points.
+        covariance: (n, P, P) between a point's parts.
+        factor: (n, P) what each part is multiplied by in the total: 1, or Π b_m normalised to E[b²] = 1 and E[b] > 0 over the reference points.
+        factor_variance: (n, P) of that; 0 where there is no factor.
+        total_mean: (n,) of f.
+        total_variance: (n,) of f, with all cross terms, and the factors' own uncertainty to first order.
+    """
+
+    names: tuple[str, ...]
+    mean: Array
+    covariance: Array
+    factor: Array
+    factor_variance: Array
+    total_mean: Array
+    total_variance: Array
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Of r_t = Σ_i w_i v_t(x_i), the mean of a term over the reference points; zeros for terms that are not centred.
+
+    Attributes:
+        half: (N, T) L⁻¹ cov(Z, r).
+        mean: (T,) posterior mean.
+        prior_variance: (T,).
+    """
+
+    half: Array
+    mean: Array
+    prior_variance: Array
+
+
+class Posterior:
+    """A structure conditioned on data.
+
+    Args:
+        structure: the fitted numbers.
+        latents: (N, D) float64 z of the training points.
+        y: (N,) float64.
+        noise_variance: (N,) σ_i² > 0, one for each point.
+        reference: (N,) weights, >= 0, sum 1: the points over which the gauge takes means, frozen with the model.
+
+    Raises:
+        numpy.linalg.LinAlgError: Σ is not positive definite: a noise variance is too small for the rounding of near duplicates.
+    """
+
+    def __init__(self, structure: Structure, latents: Array, y: Array, noise_variance: Array, reference: Array) -> None:
+        self.structure, self.latents, self.y, self.noise_variance, self.reference = structure, latents, y, noise_variance, reference
+        self._kernels = [structure.covariance(values, latents, latents) for values in structure.terms]
+        total = np.sum(self._kernels, axis=0)
+        total[np.diag_indices_from(total)] += noise_variance
+        self.cholesky = cholesky(total, lower=True)
+        half = solve_triangular(self.cholesky, y - structure.mean, lower=True)
+        self.alpha = solve_triangular(self.cholesky.T, half, lower=False)
+
+    @cached_property
+    def inverse(self) -> Array:
+        """L⁻¹ (N, N)."""
+        result: Array = solve_triangular(self.cholesky, np.eye(len(self.y)), lower=True)
+        return result
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """Of the means r_t that the gauge takes."""
+        rows = np.stack([kernel @ self.reference * values.term.centred for kernel, values in zip(self._kernels, self.structure.terms, strict=True)])
+        return Gauge(solve_triangular(self.cholesky, rows.T, lower=True), rows @ self.alpha, rows @ self.reference)
+
+    @cached_property
+    def factor_scales(self) -> Array:
+        """(T,) c_t with b = c_t · (normalised factor): the root mean square over the reference points, with the mean's sign; 1 without factors."""
+        scales = []
+        for values in self.structure.terms:
+            b = self.structure.factor(values.term, self.latents)
+            scales.append(np.sqrt(b**2 @ self.reference) * (1.0 if b @ self.reference >= 0 else -1.0) if values.term.factors else 1.0)
+        return np.array(scales)
+
+    def predict(self, latents: Array) -> Prediction:
+        """Parts and total at latents (n, D)."""
+        structure, terms = self.structure, self.structure.terms
+        count, size = len(latents), len(terms)
+        gauge_half, of_gauge, gauge_variance = self.gauge.half, self.gauge.mean, self.gauge.prior_variance
+        centred = np.array([values.term.centred for values in terms])
+
+        scale = self.factor_scales
+        b = np.stack([structure.factor(values.term, latents) for values in terms], axis=1) / scale  # (n, T)
+        mean, halves, prior, with_gauge = np.empty((count, size)), [], np.empty((count, size)), np.zeros((count, size))
+        for index, values in enumerate(terms):
+            # Of g_t times c_t, without the factor of the point itself.
+            rows = structure.covariance(values, latents, self.latents, bare=True) * scale[index]
+            mean[:, index] = rows @ self.alpha
+            halves.append(solve_triangular(self.cholesky, rows.T, lower=True))
+            prior[:, index] = values.variance * scale[index] ** 2
+            if values.term.centred:
+                with_gauge[:, index] = rows @ self.reference
+        # Of the values v (n, T) and the gauge's means r (T,) together: cov = prior − halvesᵀ halves.
+        half = np.stack(halves, axis=2) - np.where(centred, 1.0, 0.0) * gauge_half[:, None, :]  # (N, n, T) of v − r
+        covariance = -np.einsum("jns,jnt->nst", half, half)
+        covariance[:, np.arange(size), np.arange(size)] += prior + np.where(centred, gauge_variance - 2 * with_gauge, 0.0)
+        sum_half = gauge_half.sum(axis=1)
+        constant_variance = gauge_variance.sum() - sum_half @ sum_half
+        beside = -np.einsum("j,jnt->nt", sum_half, half) + np.where(centred, with_gauge - gauge_variance, 0.0)
+
+        mean = mean - np.where(centred, of_gauge, 0.0)
+        parts = np.concatenate((np.full((count, 1), structure.mean + of_gauge.sum()), mean), axis=1)
+        whole = np.empty((count, size + 1, size + 1))
+        whole[:, 0, 0], whole[:, 0, 1:], whole[:, 1:, 0], whole[:, 1:, 1:] = constant_variance, beside, beside, covariance
+        factor = np.concatenate((np.ones((count, 1)), b), axis=1)
+        spread = np.concatenate((np.zeros((count, 1)), self._factor_variance(latents)), axis=1)
+        total_variance = np.einsum("ns,nst,nt->n", factor, whole, factor) + np.sum(spread * parts**2, axis=1)
+        names = (CONSTANT, *(values.term.name for values in terms))
+        return Prediction(names, parts, whole, factor, spread, np.sum(factor * parts, axis=1), total_variance)
+
+    @cached_property
+    def mean_slopes(self) -> dict[tuple[int, str], Array]:
+        """E[b ∂b/∂w] (M,) over the reference points, by term and factor."""
+        found = {}
+        for index, values in enumerate(self.structure.terms):
+            whole = self.structure.factor(values.term, self.latents)
+            for name in values.term.factors:
+                found[index, name] = (self.reference * whole) @ self._slope(name, self.latents, whole)
+        return found
+
+    def _factor_variance(self, latents: Array) -> Array:
+        """(n, T) of the normalised factors b/c, to first order in the weights: ∂(b/c) = (φ − (b/c²) E[b φ])/c with c² = E[b²].
+
+        A larger b with a smaller h is the same f, and normalising takes that direction out of the weights' covariance.
+        """
+        columns = []
+        for index, values in enumerate(self.structure.terms):
+            total, c = np.zeros(len(latents)), self.factor_scales[index]
+            whole = self.structure.factor(values.term, latents)
+            for name in values.term.factors:
+                gradient = (self._slope(name, latents, whole) - whole[:, None] * self.mean_slopes[index, name] / c**2) / c
+                total += np.einsum("nm,mk,nk->n", gradient, self.structure.factors[name].covariance, gradient)
+            columns.append(total)
+        return np.stack(columns, axis=1)
+
+    def _slope(self, name: str, latents: Array, whole: Array) -> Array:
+        """∂(Π b)/∂w (n, M) of one factor's weights at latents (n, D), where the product is `whole` (n,)."""
+        factor = self.structure.factors[name]
+        own = self.structure.mechanism(name).of(latents)
+        b = factor.values(own)
+        others = np.divide(whole, b, out=np.zeros_like(b), where=b != 0)
+        return others[:, None] * factor.features(own)
