@@ -1,7 +1,8 @@
 """Prediction from latents: the exported graph beside GPyTorch, in one run on one thread. `python -m benchmarks.mechanism_predict`.
 
-N = 1 000 points, three additive mechanisms (4, 2 and 1 latents), float64. Ours answers every part's mean, all covariances between parts, and the
-total; GPyTorch, with Cholesky forced, the total alone, and with `fast_pred_var` beside it, whose error is measured. Turn by turn, medians.
+N = 1 000 points, three additive mechanisms, float64. Ours answers every part's mean, all covariances between parts, and the total, exactly and, where
+the certified rank is at most N/2, in low rank; GPyTorch, with Cholesky forced, the total alone, and with `fast_pred_var` beside it. Errors are
+against the float64 reference. Turn by turn, medians. Two cases: four spread latents for the patch, and four classes (low rank).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from training.mechanism.export_graph import posterior_onnx
 from training.mechanism.graph import posterior_arrays
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Mechanism, Structure, TermValues, additive
+from training.mechanism.truncate import LowRank, low_rank
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 import gpytorch  # noqa: E402
@@ -41,33 +43,56 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    posterior = drawn_posterior(arguments.points)
-    ours, exact, fast = graph_of(posterior), gpytorch_of(posterior, fast=False), gpytorch_of(posterior, fast=True)
+    cases = {name: case(drawn_posterior(arguments.points, classes=name == "classes"), arguments.repeats) for name in ("spread", "classes")}
+    found = {"points": arguments.points, "date": time.strftime("%Y-%m-%d"), "machine": platform.machine(), "threads": 1, "cases": cases}
+    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for name, told in cases.items():
+        print(f"{name}: rank {told['rank']}, bound {told['bound']}")
+        names = list(told["rows"][0]["ms"])
+        print(f"{'batch':>6}" + "".join(f"{each + ' ms':>18}" for each in names) + "   exact/ours, fast/ours; errors in the same order")
+        for row in told["rows"]:
+            ms, best = row["ms"], min(row["ms"][each] for each in names if each.startswith("ours"))
+            ratios = f"{ms['gpytorch exact'] / best:.1f}, {ms['fast_pred_var'] / best:.1f}"
+            print(
+                f"{row['batch']:>6}"
+                + "".join(f"{ms[each]:>18.2f}" for each in names)
+                + f"   {ratios}; {', '.join(f'{e:.0e}' for e in row['error'].values())}"
+            )
+
+
+def case(posterior: Posterior, repeats: int) -> dict[str, Any]:
+    """Times and errors at every batch size."""
+    calls = {"ours exact": graph_of(posterior, None)}
+    truncated = low_rank(posterior)
+    if truncated is not None:
+        calls["ours low rank"] = graph_of(posterior, truncated)
+    calls |= {"gpytorch exact": gpytorch_of(posterior, fast=False), "fast_pred_var": gpytorch_of(posterior, fast=True)}
     rows = []
     for batch in BATCHES:
-        new = np.random.default_rng(batch).normal(size=(batch, 7))
+        new = new_latents(batch, posterior)
         wanted = posterior.predict(new[:256])
-        repeats = max(3, arguments.repeats // (1 + batch // 256))
-        took = side_by_side({"ours": ours, "exact": exact, "fast_pred_var": fast}, new, repeats)
-        errors = {
-            name: max(float(np.abs(mean[:256] - wanted.total_mean).max()), float(np.abs(variance[:256] - wanted.total_variance).max()))
-            for name, (mean, variance) in ((name, call(new)) for name, call in (("ours", ours), ("exact", exact), ("fast_pred_var", fast)))
-        }
+        took = side_by_side(calls, new, max(3, repeats // (1 + batch // 256)))
+        errors = {}
+        for name, call in calls.items():
+            mean, variance = call(new)
+            errors[name] = max(float(np.abs(mean[:256] - wanted.total_mean).max()), float(np.abs(variance[:256] - wanted.total_variance).max()))
         rows.append({"batch": batch, "ms": {name: seconds * 1e3 for name, seconds in took.items()}, "error": errors})
-    found = {"points": arguments.points, "date": time.strftime("%Y-%m-%d"), "machine": platform.machine(), "threads": 1, "rows": rows}
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"{'batch':>6}{'ours ms':>10}{'exact ms':>10}{'ratio':>7}{'fast ms':>10}{'ratio':>7}   error of ours, exact, fast (in the unit of y)")
-    for row in rows:
-        ms, error = row["ms"], row["error"]
-        ratios = ms["exact"] / ms["ours"], ms["fast_pred_var"] / ms["ours"]
-        told = ", ".join(f"{error[name]:.1e}" for name in ("ours", "exact", "fast_pred_var"))
-        print(f"{row['batch']:>6}{ms['ours']:>10.2f}{ms['exact']:>10.2f}{ratios[0]:>7.1f}{ms['fast_pred_var']:>10.2f}{ratios[1]:>7.1f}   {told}")
+    return {"rank": None if truncated is None else truncated.rank, "bound": None if truncated is None else truncated.bound, "rows": rows}
 
 
-def drawn_posterior(points: int) -> Posterior:
-    """Of a sum of smooth functions with noise 0.1."""
+def new_latents(batch: int, posterior: Posterior) -> Any:
+    """Points like the training points."""
+    rng = np.random.default_rng(batch)
+    kinds = posterior.latents[rng.integers(len(posterior.latents), size=batch), :4]
+    return np.column_stack((kinds, rng.normal(size=(batch, 3))))
+
+
+def drawn_posterior(points: int, *, classes: bool) -> Posterior:
+    """Of a sum of smooth functions with noise 0.1; `classes`: the patch's latents stand at four places."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(points, 7))
+    if classes:
+        z[:, :4] = 2 * np.eye(4)[rng.integers(4, size=points)]
     y = np.sin(z[:, 0]) + z[:, 1] * z[:, 2] / 2 + np.cos(2 * z[:, 4]) * z[:, 5] + z[:, 6] + 0.1 * rng.normal(size=points)
     lengths = (np.array([1.0, 1.2, 1.4, 1.1]), np.array([0.6, 0.9]), np.array([0.8]))
     terms = tuple(
@@ -77,12 +102,14 @@ def drawn_posterior(points: int) -> Posterior:
     return Posterior(Structure(MECHANISMS, terms, 0.0), z, y, np.full(points, 0.01), np.full(points, 1 / points))
 
 
-def graph_of(posterior: Posterior) -> Callable[[Any], tuple[Any, Any]]:
+def graph_of(posterior: Posterior, truncated: LowRank | None) -> Callable[[Any], tuple[Any, Any]]:
     """The exported graph on one thread, its posterior bound once."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(posterior_onnx(posterior), options, providers=["CPUExecutionProvider"])
-    fixed = {name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)) for name, array in posterior_arrays(posterior).items()}
+    session = onnxruntime.InferenceSession(posterior_onnx(posterior, truncated=truncated is not None), options, providers=["CPUExecutionProvider"])
+    fixed = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array)) for name, array in posterior_arrays(posterior, truncated).items()
+    }
     names = [output.name for output in session.get_outputs()]
 
     def call(latents: Any) -> tuple[Any, Any]:

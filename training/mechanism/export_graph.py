@@ -11,24 +11,24 @@ from training.mechanism.graph import PosteriorGraph
 from training.mechanism.posterior import Posterior
 
 # Of the example that is traced: any numbers but 0 and 1, which the exporter would take for constants.
-_ROWS, _POINTS = 3, 24
+_ROWS, _POINTS, _RANK = 3, 24, 7
 
 
-def posterior_onnx(posterior: Posterior) -> bytes:
-    """A serialised model of `PosteriorGraph`.
+def posterior_onnx(posterior: Posterior, *, truncated: bool = False) -> bytes:
+    """A serialised model of `PosteriorGraph`; `truncated`: for arrays in low rank, of r vectors.
 
     Inputs, float64: `latents` (n, D), then POSTERIOR_INPUTS. Outputs, float64: `part_mean` (n, P), `part_covariance` (n, P, P), `factor` (n, P),
-    `factor_variance` (n, P), `total_mean` (n,), `total_variance` (n,). n and N (the posterior's points) vary.
+    `factor_variance` (n, P), `total_mean` (n,), `total_variance` (n,). n, N (the posterior's points) and r vary.
     """
     size, terms = posterior.latents.shape[1], len(posterior.structure.terms)
-    parts = terms + 1
+    parts, rank = terms + 1, "r" if truncated else "N"
     inputs = {
         "latents": ("n", size),
         "points": ("N", size),
-        "inverse": ("N", "N"),
+        "inverse": (rank, "N"),
         "alpha": ("N",),
         "reference": ("N",),
-        "gauge_half": ("N", terms),
+        "gauge_half": (rank, terms),
         "gauge_mean": (terms,),
         "gauge_variance": (terms,),
     }
@@ -40,10 +40,10 @@ def posterior_onnx(posterior: Posterior) -> bytes:
         "total_mean": ("n",),
         "total_variance": ("n",),
     }
-    axes = {"n": torch.export.Dim("n"), "N": torch.export.Dim("N", min=2)}
-    lengths = {"n": _ROWS, "N": _POINTS}
+    axes = {"n": torch.export.Dim("n"), "N": torch.export.Dim("N", min=2), "r": torch.export.Dim("r", min=2)}
+    lengths = {"n": _ROWS, "N": _POINTS, "r": _RANK}
     example = tuple(torch.zeros([lengths.get(axis, axis) for axis in shape], dtype=torch.float64) for shape in inputs.values())
     shapes = tuple({place: axes[axis] for place, axis in enumerate(shape) if isinstance(axis, str)} for shape in inputs.values())
     told = [[helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape) for name, shape in side.items()] for side in (inputs, outputs)]
-    model: onnx.ModelProto = exported(PosteriorGraph(posterior), example, shapes, told[0], told[1])
+    model: onnx.ModelProto = exported(PosteriorGraph(posterior, truncated=truncated), example, shapes, told[0], told[1])
     return model.SerializeToString(deterministic=True)

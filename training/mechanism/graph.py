@@ -8,35 +8,37 @@ from torch import Tensor, nn
 
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Array, FactorValues, TermValues
+from training.mechanism.truncate import LowRank
 
 # Names of the graph's inputs beside the latents, in their order. N grows with observations; a row of zeros in all of them changes nothing.
 _BLOCKS = 8
 POSTERIOR_INPUTS = ("points", "inverse", "alpha", "reference", "gauge_half", "gauge_mean", "gauge_variance")
 
 
-def posterior_arrays(posterior: Posterior) -> dict[str, Array]:
+def posterior_arrays(posterior: Posterior, truncated: LowRank | None = None) -> dict[str, Array]:
     """The graph's inputs beside the latents, float64.
 
-    `points` (N, D) z; `inverse` (N, N) L⁻¹; `alpha` (N,) Σ⁻¹(y − μ); `reference` (N,) weights; of the gauge's means r_t: `gauge_half` (N, T)
-    L⁻¹ cov(Z, r), `gauge_mean` (T,) and `gauge_variance` (T,) of the prior.
+    `points` (N, D) z; `inverse` (N, N) L⁻¹, or (r, N) Uᵀ L⁻¹ in low rank; `alpha` (N,) Σ⁻¹(y − μ); `reference` (N,) weights; of the gauge's means
+    r_t: `gauge_half` (N, T) L⁻¹ cov(Z, r), or (r, T), `gauge_mean` (T,) and `gauge_variance` (T,) of the prior.
     """
     gauge = posterior.gauge
     return {
         "points": posterior.latents,
-        "inverse": posterior.inverse,
+        "inverse": posterior.inverse if truncated is None else truncated.loading,
         "alpha": posterior.alpha,
         "reference": posterior.reference,
-        "gauge_half": gauge.half,
+        "gauge_half": gauge.half if truncated is None else truncated.gauge_half,
         "gauge_mean": gauge.mean,
         "gauge_variance": gauge.prior_variance,
     }
 
 
 class PosteriorGraph(nn.Module):
-    """Posterior.predict of one structure for latents (n, D)."""
+    """Posterior.predict of one structure for latents (n, D). `truncated`: `inverse` is in low rank, and no triangle."""
 
-    def __init__(self, posterior: Posterior) -> None:
+    def __init__(self, posterior: Posterior, *, truncated: bool = False) -> None:
         super().__init__()
+        self.truncated = truncated
         structure = posterior.structure
         self.structure = structure
         # As tensors: the exporter writes a Python number as float32.
@@ -78,7 +80,9 @@ class PosteriorGraph(nn.Module):
         terms = self.structure.terms
         rows = torch.stack([self._rows(index, values, latents, points) for index, values in enumerate(terms)])  # (T, n, N)
         value = (rows @ alpha).T  # (n, T)
-        half = _times_lower(rows.flatten(0, 1), inverse).reshape(rows.shape) - (self.is_centred[:, None] * gauge_half.T)[:, None, :]
+        flat = rows.flatten(0, 1)
+        half = flat @ inverse.T if self.truncated else _times_lower(flat, inverse)
+        half = half.reshape(len(terms), -1, half.shape[1]) - (self.is_centred[:, None] * gauge_half.T)[:, None, :]
         with_gauge = (rows @ reference).T * self.is_centred
         pairs = half.permute(1, 0, 2)  # (n, T, N)
         diagonal = self.prior + gauge_variance * self.is_centred - 2 * with_gauge

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from tests.training.mechanism.structures import posterior
+from training.mechanism.export_graph import posterior_onnx
+from training.mechanism.graph import posterior_arrays
+from training.mechanism.posterior import Posterior
+from training.mechanism.structure import Mechanism, Structure, TermValues, additive
+from training.mechanism.truncate import low_rank
+
+MECHANISMS = (Mechanism("kind", 0, 2), Mechanism("position", 2, 2), Mechanism("age", 4, 1))
+
+
+def smooth(count: int = 300) -> Posterior:
+    """Kinds at four places, a field and an age: few directions for many points."""
+    rng = np.random.default_rng(0)
+    terms = tuple(
+        TermValues(term, 0.5 + index, {mechanism.name: np.full(mechanism.size, 1.5)})
+        for index, (term, mechanism) in enumerate(zip(additive(*(m.name for m in MECHANISMS)), MECHANISMS, strict=True))
+    )
+    latents = np.column_stack((rng.integers(2, size=(count, 2)).astype(float), rng.normal(size=(count, 3))))
+    return Posterior(Structure(MECHANISMS, terms, 0.3), latents, rng.normal(size=count), np.full(count, 0.05), np.full(count, 1 / count))
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 5.0])
+def test_no_variance_or_covariance_changes_by_more_than_the_bound_anywhere(spread: float) -> None:
+    given, new = smooth(), spread * np.random.default_rng(7).normal(size=(400, 5))
+    found = low_rank(given)
+    assert found is not None
+    assert found.rank < 120
+    assert found.bound <= 1e-6
+    session = onnxruntime.InferenceSession(posterior_onnx(given, truncated=True), providers=["CPUExecutionProvider"])
+    mean, covariance, _, _, total_mean, total_variance = session.run(None, {"latents": new, **posterior_arrays(given, found)})
+    told = given.predict(new)
+    sizes = np.sqrt([values.variance for values in given.structure.terms])
+    most = found.bound * np.outer(sizes, sizes)
+    assert (np.abs(covariance - told.covariance)[:, 1:, 1:] <= 4 * most + 1e-12).all()  # v and the gauge's r, each with its own
+    assert np.abs(total_variance - told.total_variance).max() <= found.bound * sizes.sum() ** 2 + 1e-12
+    assert np.abs(mean - told.mean).max() < 1e-10  # means are exact
+    assert np.abs(total_mean - told.total_mean).max() < 1e-10
+
+
+def test_fewer_vectors_than_the_bound_asks_for_break_it() -> None:
+    given, new = smooth(), np.random.default_rng(7).normal(size=(400, 5))
+    found = low_rank(given, tolerance=1e-2)
+    assert found is not None
+    session = onnxruntime.InferenceSession(posterior_onnx(given, truncated=True), providers=["CPUExecutionProvider"])
+    variance = session.run(["total_variance"], {"latents": new, **posterior_arrays(given, found)})[0]
+    assert np.abs(variance - given.predict(new).total_variance).max() > 1e-6
+
+
+def test_rank_falls_with_the_tolerance_and_many_rough_directions_stay_exact() -> None:
+    given = smooth()
+    ranks = [found.rank for tolerance in (1e-2, 1e-4, 1e-6) if (found := low_rank(given, tolerance=tolerance)) is not None]
+    assert len(ranks) == 3
+    assert ranks[0] < ranks[1] < ranks[2]
+    assert low_rank(posterior("additive")) is None
+
+
+def test_factors_have_the_same_bound() -> None:
+    given = posterior("scaled", 300)
+    found = low_rank(given, tolerance=0.2)
+    assert found is not None
+    session = onnxruntime.InferenceSession(posterior_onnx(given, truncated=True), providers=["CPUExecutionProvider"])
+    new = np.random.default_rng(3).normal(size=(200, 5))
+    covariance = session.run(["part_covariance"], {"latents": new, **posterior_arrays(given, found)})[0]
+    sizes = np.sqrt([values.variance for values in given.structure.terms]) * np.abs(given.factor_scales)
+    difference = np.abs(covariance - given.predict(new).covariance)[:, 1:, 1:]
+    assert (difference <= 4 * found.bound * np.outer(sizes, sizes) + 1e-12).all()
+    assert difference.max() > 1e-9

@@ -1,0 +1,60 @@
+"""The posterior in low rank, with a certified bound on what that changes.
+
+A prediction needs V_t(x) = L⁻¹ k_t(Z, x) of every term, N² products each. With G = L⁻¹ (Σ_t K_t) L⁻ᵀ = Σ_i λ_i u_i u_iᵀ, λ falling, and U its first r
+eigenvectors, U Uᵀ V takes V's place: r·N products. For every x, seen or not, k_t(Z, x) = K_t^½ a with |a|² <= s_t², since the covariance of Z
+and x together has no negative eigenvalue, and L⁻¹ K_t L⁻ᵀ is no larger than G; so
+
+    |V_t(x) − U Uᵀ V_t(x)|² <= s_t² λ_{r+1}.
+
+What is left out is orthogonal to what is kept, for all terms alike: a covariance of terms s and t changes by no more than s_s s_t λ_{r+1}. Bases of
+the terms' own would leave √λ_{r+1} in the covariances between them, which float64 cannot make small. Means do not change at all. Of terms with
+factors, s_t is that of c·g, and the bound is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from training.mechanism.posterior import Posterior
+from training.mechanism.structure import Array
+
+# What rounding may have done to the eigenvalues of G, which are below 1: far below any tolerance that makes sense.
+_ROUNDING = 1e-10
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A posterior in low rank.
+
+    Attributes:
+        loading: (r, N) Uᵀ L⁻¹.
+        gauge_half: (r, T) Uᵀ of the gauge's.
+        bound: λ_{r+1}, rounding included: of the change of any variance or covariance of two terms, over s_s s_t.
+    """
+
+    loading: Array
+    gauge_half: Array
+    bound: float
+
+    @property
+    def rank(self) -> int:
+        """The number of eigenvectors, r."""
+        return len(self.loading)
+
+
+def low_rank(posterior: Posterior, *, tolerance: float = 1e-6) -> LowRank | None:
+    """The smallest rank whose bound is within `tolerance`, of s_s s_t; None where that is more than N/2, and exact is cheaper."""
+    structure, latents = posterior.structure, posterior.latents
+    kernel = np.sum([structure.covariance(values, latents, latents) for values in structure.terms], axis=0)
+    half = solve_triangular(posterior.cholesky, kernel, lower=True)
+    whitened = solve_triangular(posterior.cholesky, half.T, lower=True)
+    spectrum, vectors = np.linalg.eigh((whitened + whitened.T) / 2)
+    rank = int(np.sum(spectrum + _ROUNDING > tolerance))  # ascending
+    if rank > len(latents) // 2:
+        return None
+    basis = vectors[:, len(latents) - rank :]
+    loading = solve_triangular(posterior.cholesky.T, basis, lower=False).T
+    return LowRank(loading, basis.T @ posterior.gauge.half, float(max(spectrum[len(latents) - rank - 1], 0)) + _ROUNDING)
