@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "mechanism"
 ENCODER = ROOT / "recipes" / "patches_joint.toml"
 POINTS, TEST_POINTS = 600, 2000
+_ENCODER_SEED = 10_000
 CASES = {
     "additive-0": ("additive", 0.0),
     "additive-5": ("additive", 0.05),
@@ -38,11 +39,12 @@ CASES = {
 }
 MECHANISMS = (Mechanism("patch", 0, 4), Mechanism("position", 4, 2), Mechanism("age", 6, 1))
 FORMS = {"additive": additive("patch", "position", "age"), "scaled": scaled("patch", "position", "age")}
+_PARTS = ("r2_patch", "r2_position", "r2_age")
 # Of the worst seed. An oracle that misses one lowers it to 1.15 times its own error, which the page then says.
 TARGETS: dict[str, dict[str, tuple[str, float]]] = {
-    "additive-10": {"rmse": ("most", 0.04), "coverage_90_y": ("between", 0.03), "component_r2": ("least", 0.995), "leakage": ("most", 0.02)},
-    "additive-50": {"component_r2": ("least", 0.96)},
-    "scaled-10": {"rmse": ("most", 0.06), "coverage_90_y": ("between", 0.03), "component_r2": ("least", 0.98)},
+    "additive-10": {"rmse": ("most", 0.04), "coverage_90_y": ("between", 0.03), **dict.fromkeys(_PARTS, ("least", 0.995)), "leakage": ("most", 0.02)},
+    "additive-50": dict.fromkeys(_PARTS, ("least", 0.96)),
+    "scaled-10": {"rmse": ("most", 0.06), "coverage_90_y": ("between", 0.03), **dict.fromkeys(_PARTS, ("least", 0.98))},
 }
 
 
@@ -86,7 +88,8 @@ def encoder_of(seed: int, out: Path) -> Path:
     work = out / f".encoder-{seed}"
     if not (work / "patches_joint").exists():
         recipe = read_recipe(ENCODER)
-        recipe = recipe.model_copy(update={"seed": seed, "data": recipe.data.model_copy(update={"seed": seed})})
+        # Another seed than the points': the two generators would draw the same pixels' noise from one.
+        recipe = recipe.model_copy(update={"seed": seed, "data": recipe.data.model_copy(update={"seed": _ENCODER_SEED + seed})})
         unfinished = any(work.glob(".checkpoints/*/*.safetensors"))
         fit_latent(Request(recipe, (), None, work, "cpu", resume=unfinished))
     return work / "patches_joint"
@@ -150,7 +153,6 @@ def figures(fitted: Fitted, form: str, train: dict[str, Any], test: dict[str, An
             parts["patch"], truths["patch"] = told.factor[:, index], test["truth_patch"] / root
             truths[name] = test["truth_position"] * root
     found |= {f"r2_{name}": r_squared(parts[name], truths[name]) for name in parts}
-    found["component_r2"] = min(found[f"r2_{name}"] for name in parts)
     leaks = {f"{other}_to_{name}": leakage(parts[name], inputs[other], seed=seed) for name in parts for other in inputs if other != name}
     return found | {f"leakage_{pair}": value for pair, value in leaks.items()} | {"leakage": max(leaks.values())}
 
@@ -161,7 +163,8 @@ def page_of(out: Path) -> str:
         "# Patches × field × ageing: parts, calibration, baselines",
         "",
         f"Written by `python -m benchmarks.mechanism_table`. {POINTS} points, {TEST_POINTS} fresh ones; the worst seed counts.",
-        "RMSE is of f, over sd(f).",
+        "RMSE is of f, over sd(f). The mechanisms are drawn independently and a part is a function of its own latents, so leakage is 0 here by",
+        "construction; it is for data whose mechanisms are correlated.",
         "The oracle is the same process told the true classes; the bar is 1.15 times its error where it misses the target itself. Targets: issue 4.",
         "",
         "| case | figure | target | bar | ours, each seed | oracle, each seed | met |",
@@ -173,7 +176,7 @@ def page_of(out: Path) -> str:
         if not of_case:
             continue
         wanted = TARGETS.get(name, {})
-        for figure in ("rmse", "coverage_90_y", "coverage_90_f", "component_r2", "leakage", "nlpd", "noise_sd"):
+        for figure in ("rmse", "coverage_90_y", "coverage_90_f", *_PARTS, "leakage", "nlpd", "noise_sd"):
             ours, oracle = ([row[who][figure] for row in of_case] for who in ("ours", "oracle"))
             target, bar, met = _judged(wanted.get(figure), ours, oracle)
             lines.append(f"| {name} | {figure} | {target} | {bar} | {_list(ours)} | {_list(oracle)} | {met} |")

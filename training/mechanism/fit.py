@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from training.errors import InputError
 from training.mechanism import robust
 from training.mechanism.figures import nlpd
-from training.mechanism.gaussian_process import StructuredGP
+from training.mechanism.gaussian_process import FACTOR_SD, StructuredGP
 from training.mechanism.posterior import Posterior
 from training.mechanism.robust import Outliers
 from training.mechanism.structure import Array, Mechanism, Structure, Term
@@ -33,8 +34,9 @@ class Fitted:
         posterior: of all training points.
         noise_variance: σ² in the unit of y, squared: that of a point that is no outlier.
         outliers: of the noise; None: it is Gaussian.
-        validation_nlpd: of the points set aside while the hyperparameters were fitted, nats per point.
-        losses: −log posterior density per point after each round of the start that was kept.
+        validation_nlpd: of the points set aside while the hyperparameters were fitted, nats per point; it chose among rounds and starts, so it is
+            too good to be reported.
+        losses: −log posterior density per point before each round of the start that was kept.
     """
 
     structure: Structure
@@ -79,8 +81,13 @@ def fit(
             join the posterior.
         starts: beginnings of the hyperparameters, of which the best on the validation points is kept.
         outliers: whether some points may be far off, as failed fits are; see `robust.py`.
+
+    Raises:
+        InputError: CONSTANT_TARGET.
     """
     centre, scale = robust.middle_and_spread(y) if outliers else (float(np.mean(y)), float(np.std(y)))
+    if not scale > 0:
+        raise InputError("CONSTANT_TARGET", "y has the same value at half of the points or more: there is nothing to explain. Look into the data.")
     points = _Points(latents, (y - centre) / scale, validation, np.ones(len(y)), None)
     if outliers:
         guess, good = robust.first_guess(points.y)
@@ -98,6 +105,8 @@ def fit(
             _one_start(model, own)
             own = _reweighted(model, own)
         found = _one_start(model, own)
+        if outliers:
+            own = _reweighted(model, own)
         if best is None or found[0] < best[0]:
             best, chosen = found, own
     assert best is not None  # noqa: S101 (starts >= 1)
@@ -157,13 +166,25 @@ def _held_out(model: StructuredGP, points: _Points) -> float:
 
 
 def _reweighted(model: StructuredGP, points: _Points) -> _Points:
-    """One round of expectation maximisation over who is an outlier."""
+    """One round of expectation maximisation over who is an outlier: each point is judged by what the others say, as a new point will be.
+
+    By itself, a lonely wrong point would be good for ever. Those set aside are judged too, and tell nothing of π and s².
+    """
     assert points.outliers is not None  # noqa: S101 (asked for)
-    told = _posterior(model, points, np.ones(len(points.y), bool)).predict(points.latents)
-    residual, noise = points.y - told.total_mean, float(model.noise.detach())
-    good = points.outliers.good(residual, told.total_variance, noise)
-    found = robust.fitted_outliers(residual, told.total_variance, good, noise)
-    return replace(points, noise_weight=found.noise_weight(good, noise), outliers=found)
+    fitted, noise = ~points.validation, float(model.noise.detach())
+    given = _posterior(model, points, fitted)
+    # Leave one out: y_i − E[f_i | the others] = α_i/d_i and var[y_i | the others] = 1/d_i with d = diag Σ⁻¹.
+    precision = np.einsum("ji,ji->i", given.inverse, given.inverse)
+    residual, variance = given.alpha / precision, np.clip(1 / precision - given.noise_variance, 0, None)
+    good = points.outliers.good(residual, variance, noise)
+    found = robust.fitted_outliers(residual, variance, good, noise)
+    weight = np.empty(len(points.y))
+    weight[fitted] = found.noise_weight(good, noise)
+    if points.validation.any():
+        told = given.predict(points.latents[points.validation])
+        aside = found.good(points.y[points.validation] - told.total_mean, told.total_variance, noise)
+        weight[points.validation] = found.noise_weight(aside, noise)
+    return replace(points, noise_weight=weight, outliers=found)
 
 
 def _in_unit(model: StructuredGP, points: _Points, centre: float, scale: float) -> Structure:
@@ -186,12 +207,12 @@ def _laplace(model: StructuredGP, name: str, points: _Points) -> Array:
 
     hessian = torch.autograd.functional.hessian(negative, at).numpy()  # type: ignore[no-untyped-call]
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-    # The prior's curvature is a floor: the fit may have stopped early, on a slope.
-    return (vectors / np.maximum(values, 1.0)) @ vectors.T
+    # The prior's curvature is a floor: the fit may have stopped early, where the likelihood's is negative.
+    return (vectors / np.maximum(values, FACTOR_SD**-2)) @ vectors.T
 
 
 def _scatter(model: StructuredGP, rng: np.random.Generator) -> None:
-    """Other lengthscales to begin with, a factor of e up or down."""
+    """Other lengthscales to begin with, from about half to twice as long."""
     for name, parameter in model.named_parameters():
         if name.endswith("raw_lengthscale"):
             parameter.data += torch.from_numpy(rng.normal(0.0, 0.7, tuple(parameter.shape)))

@@ -15,7 +15,7 @@ from training.mechanism.structure import Array, FactorValues, Mechanism, Structu
 _LENGTHSCALE_MEDIAN, _LENGTHSCALE_LOG_SD = 0.7, 1.0
 _NOISE_FLOOR = 1e-4
 # Prior standard deviation of a factor's departure from 1.
-_FACTOR_SD = 0.5
+FACTOR_SD = 0.5
 _JITTER = 1e-8
 
 
@@ -47,7 +47,7 @@ class Factor(nn.Module):
     def log_prior(self) -> Tensor:
         """Of the weights, and of the lengthscale as of every other; without constants."""
         spread = (self.raw_lengthscale - np.log(_LENGTHSCALE_MEDIAN)) / _LENGTHSCALE_LOG_SD
-        return -0.5 * (torch.square(self.weights / _FACTOR_SD).sum() + torch.square(spread).sum())
+        return -0.5 * (torch.square(self.weights / FACTOR_SD).sum() + torch.square(spread).sum())
 
 
 class FactoredKernel(Kernel):
@@ -133,6 +133,7 @@ class StructuredGP(gpytorch.Module):
                 _numpy(found.weights),
                 1.0,
                 factor_covariance[name],
+                FACTOR_SD,
             )
             for name, found in self.factors.items()
         }

@@ -130,6 +130,8 @@ class PosteriorGraph(nn.Module):
                 _, features = self.factors[name](self._own(name, latents))
                 gradient = (others[:, None] * features - product[:, None] * self.mean_slopes[f"{index}_{name}"] / scale**2) / scale
                 spread = spread + ((gradient @ self.factors[name].covariance) * gradient).sum(dim=1)
+                left_open = self.factors[name].prior_variance * (1 - (features * features).sum(dim=1)).clamp(min=0)
+                spread = spread + (others / scale) ** 2 * left_open
             values.append(product / scale)
             spreads.append(spread)
         return torch.stack(values, dim=1), torch.stack(spreads, dim=1)
@@ -144,6 +146,7 @@ class _Factor(nn.Module):
             _constant(array) for array in (values.centres, values.lengthscale, values.whitening, values.weights, values.covariance)
         )
         self.offset = _constant(np.array(values.offset))
+        self.prior_variance = _constant(np.array(values.prior_sd**2))
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         features = _correlation("rbf", latents, self.centres, self.lengthscale) @ self.whitening.T

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from training.mechanism.structure import CONSTANT, Array, Structure
+from training.mechanism.structure import CONSTANT, Array, Structure, Term
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,13 @@ class Posterior:
         for index, values in enumerate(self.structure.terms):
             whole = self.structure.factor(values.term, self.latents)
             for name in values.term.factors:
-                found[index, name] = (self.reference * whole) @ self._slope(name, self.latents, whole)
+                found[index, name] = (self.reference * whole) @ self._slope(name, self.latents, values.term)
         return found
 
     def _factor_variance(self, latents: Array) -> Array:
         """(n, T) of the normalised factors b/c, to first order in the weights: ∂(b/c) = (φ − (b/c²) E[b φ])/c with c² = E[b²].
+
+        And what no weight tells, far from the factor's centres.
 
         A larger b with a smaller h is the same f, and normalising takes that direction out of the weights' covariance.
         """
@@ -153,15 +155,27 @@ class Posterior:
             total, c = np.zeros(len(latents)), self.factor_scales[index]
             whole = self.structure.factor(values.term, latents)
             for name in values.term.factors:
-                gradient = (self._slope(name, latents, whole) - whole[:, None] * self.mean_slopes[index, name] / c**2) / c
+                gradient = (self._slope(name, latents, values.term) - whole[:, None] * self.mean_slopes[index, name] / c**2) / c
                 total += np.einsum("nm,mk,nk->n", gradient, self.structure.factors[name].covariance, gradient)
+                total += (self._others(name, latents, values.term) / c) ** 2 * self._unseen(name, latents)
             columns.append(total)
         return np.stack(columns, axis=1)
 
-    def _slope(self, name: str, latents: Array, whole: Array) -> Array:
-        """∂(Π b)/∂w (n, M) of one factor's weights at latents (n, D), where the product is `whole` (n,)."""
-        factor = self.structure.factors[name]
+    def _slope(self, name: str, latents: Array, term: Term) -> Array:
+        """∂(Π b)/∂w (n, M) of one factor's weights at latents (n, D)."""
         own = self.structure.mechanism(name).of(latents)
-        b = factor.values(own)
-        others = np.divide(whole, b, out=np.zeros_like(b), where=b != 0)
-        return others[:, None] * factor.features(own)
+        return self._others(name, latents, term)[:, None] * self.structure.factors[name].features(own)
+
+    def _others(self, name: str, latents: Array, term: Term) -> Array:
+        """The product (n,) of a term's factors but one."""
+        product = np.ones(len(latents))
+        for other in term.factors:
+            product = product if other == name else product * self.structure.factors[other].values(self.structure.mechanism(other).of(latents))
+        return product
+
+    def _unseen(self, name: str, latents: Array) -> Array:
+        """What the values at the centres leave open of b, (n,): prior_sd² (1 − |φ|²), all of the prior far from them."""
+        factor = self.structure.factors[name]
+        features = factor.features(self.structure.mechanism(name).of(latents))
+        open_: Array = factor.prior_sd**2 * np.clip(1 - np.einsum("nm,nm->n", features, features), 0, None)
+        return open_

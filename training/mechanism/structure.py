@@ -2,8 +2,8 @@
 
 f(x) = μ + Σ_t Π_{m ∈ F_t} b_m(z^m) · g_t,   g_t ~ GP(0, s_t² Π_{m ∈ M_t} k_m(z^m, z'^m)),   y = f + ε.
 
-One sum covers what science.md 3.1 calls additive (each M_t one mechanism), product (one term of all), mixed (both), scaled (one mechanism's
-factor b_m on another's function) and a + b·h. Given the factors, f is Gaussian, so that the posterior is exact whatever the form.
+One sum covers what science.md 3.1 calls additive (each M_t one mechanism), product (one term of all), mixed (both) and scaled (one mechanism's
+factor b_m on another's function). Given the factors, f is Gaussian, so that the posterior is exact whatever the form.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def mixed(*names: str) -> tuple[Term, ...]:
     return (*additive(*names), Term(INTERACTION, names))
 
 
-def scaled(factor: str, of: str, *others: str, own: bool = False) -> tuple[Term, ...]:
-    """b(z^factor)·h(z^of), and a function of each other mechanism; `own`: also a(z^factor), the form a + b·h."""
-    return (Term(of, (of,), (factor,)), *additive(*((factor,) if own else ()), *others))
+def scaled(factor: str, of: str, *others: str) -> tuple[Term, ...]:
+    """b(z^factor)·h(z^of), and a function of each other mechanism."""
+    return (Term(of, (of,), (factor,)), *additive(*others))
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class FactorValues:
         weights: (M,).
         offset: b where the weights are 0.
         covariance: (M, M) of the weights, Laplace's.
+        prior_sd: of a weight, and so of b where its centres tell nothing.
     """
 
     centres: Array
@@ -104,6 +105,7 @@ class FactorValues:
     weights: Array
     offset: float
     covariance: Array
+    prior_sd: float
 
     def features(self, latents: Array) -> Array:
         """φ (n, M) of the mechanism's own latents (n, d_m)."""

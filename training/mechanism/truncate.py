@@ -6,9 +6,10 @@ and x together has no negative eigenvalue, and L⁻¹ K_t L⁻ᵀ is no larger t
 
     |V_t(x) − U Uᵀ V_t(x)|² <= s_t² λ_{r+1}.
 
-What is left out is orthogonal to what is kept, for all terms alike: a covariance of terms s and t changes by no more than s_s s_t λ_{r+1}. Bases of
-the terms' own would leave √λ_{r+1} in the covariances between them, which float64 cannot make small. Means do not change at all. Of terms with
-factors, s_t is that of c·g, and the bound is the same.
+What is left out is orthogonal to what is kept, for all terms alike: a covariance of terms s and t changes by no more than s_s s_t λ_{r+1}. Parts
+are told less their means over the reference points: the same holds of them with the part's own prior variance, at most 2 s_t², in place of s_t².
+Bases of the terms' own would leave √λ_{r+1} in the covariances between them, which float64 cannot make small. Means do not change at all. Of terms
+with factors, s_t is that of c·g.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ from scipy.linalg import solve_triangular
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Array
 
-# What rounding may have done to the eigenvalues of G, which are below 1: far below any tolerance that makes sense.
-_ROUNDING = 1e-10
-
 
 @dataclass(frozen=True)
 class LowRank:
@@ -32,7 +30,7 @@ class LowRank:
     Attributes:
         loading: (r, N) Uᵀ L⁻¹.
         gauge_half: (r, T) Uᵀ of the gauge's.
-        bound: λ_{r+1}, rounding included: of the change of any variance or covariance of two terms, over s_s s_t.
+        bound: 2 λ_{r+1}, rounding included: of the change of any variance or covariance of two parts, over s_s s_t.
     """
 
     loading: Array
@@ -46,15 +44,20 @@ class LowRank:
 
 
 def low_rank(posterior: Posterior, *, tolerance: float = 1e-6) -> LowRank | None:
-    """The smallest rank whose bound is within `tolerance`, of s_s s_t; None where that is more than N/2, and exact is cheaper."""
+    """The smallest rank whose bound is within `tolerance`, of s_s s_t.
+
+    None where that is more than N/2, and exact is cheaper, or where so little noise stands against so much signal that rounding alone is more.
+    """
     structure, latents = posterior.structure, posterior.latents
     kernel = np.sum([structure.covariance(values, latents, latents) for values in structure.terms], axis=0)
     half = solve_triangular(posterior.cholesky, kernel, lower=True)
     whitened = solve_triangular(posterior.cholesky, half.T, lower=True)
     spectrum, vectors = np.linalg.eigh((whitened + whitened.T) / 2)
-    rank = int(np.sum(spectrum + _ROUNDING > tolerance))  # ascending
+    # Rounding of K, carried through L⁻¹ on both sides.
+    rounding = 4 * float(np.finfo(np.float64).eps) * float(np.trace(kernel)) / float(posterior.noise_variance.min())
+    rank = int(np.sum(2 * (spectrum + rounding) > tolerance))  # ascending
     if rank > len(latents) // 2:
         return None
     basis = vectors[:, len(latents) - rank :]
     loading = solve_triangular(posterior.cholesky.T, basis, lower=False).T
-    return LowRank(loading, basis.T @ posterior.gauge.half, float(max(spectrum[len(latents) - rank - 1], 0)) + _ROUNDING)
+    return LowRank(loading, basis.T @ posterior.gauge.half, 2 * (float(max(spectrum[len(latents) - rank - 1], 0)) + rounding))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.mechanism.posterior import Posterior
-from training.mechanism.structure import FactorValues, Mechanism, Structure, Term, TermValues, additive, mixed, product, scaled
+from training.mechanism.structure import FactorValues, Mechanism, Structure, Term, TermValues, additive, correlation, mixed, product, scaled
 
 MECHANISMS = (Mechanism("patch", 0, 2), Mechanism("position", 2, 2), Mechanism("age", 4, 1, "matern52"))
 FORMS: dict[str, tuple[Term, ...]] = {
@@ -13,7 +13,6 @@ FORMS: dict[str, tuple[Term, ...]] = {
     "product": product("patch", "position", "age"),
     "mixed": mixed("patch", "position", "age"),
     "scaled": scaled("patch", "position", "age"),
-    "a_plus_b_h": scaled("patch", "position", "age", own=True),
 }
 COUNT = 40
 
@@ -26,9 +25,9 @@ def points(count: int, seed: int = 0) -> np.ndarray:
 def factor_values(seed: int = 3) -> FactorValues:
     """Of `patch`."""
     rng = np.random.default_rng(seed)
-    root = 0.05 * rng.normal(size=(3, 3))
-    whitening = np.tril(rng.normal(size=(3, 3))) + 2 * np.eye(3)
-    return FactorValues(rng.normal(size=(3, 2)), np.array([0.9, 1.2]), whitening, 0.2 * rng.normal(size=3), 1.0, root @ root.T)
+    root, centres, lengthscale = 0.05 * rng.normal(size=(3, 3)), rng.normal(size=(3, 2)), np.array([0.9, 1.2])
+    whitening = np.linalg.inv(np.linalg.cholesky(correlation("rbf", centres, centres, lengthscale) + 1e-8 * np.eye(3)))
+    return FactorValues(centres, lengthscale, whitening, 0.4 * rng.normal(size=3), 1.0, root @ root.T, 0.5)
 
 
 def structure(form: str) -> Structure:

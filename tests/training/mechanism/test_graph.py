@@ -36,7 +36,7 @@ def test_onnx_graph_equals_the_float64_reference(form: str) -> None:
 
 
 def test_rows_are_told_apart_at_every_batch_size() -> None:
-    given = posterior("a_plus_b_h")
+    given = posterior("scaled")
     session, arrays, new = session_of(given), posterior_arrays(given), points(33, seed=5)
     whole = run(session, new, arrays)
     for rows in (slice(0, 1), slice(7, 8), slice(3, 33)):

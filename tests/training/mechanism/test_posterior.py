@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gpytorch
 import numpy as np
 import pytest
 import torch
 
-from tests.training.mechanism.structures import COUNT, FORMS, MECHANISMS, points, posterior, structure
+from tests.training.mechanism.structures import COUNT, FORMS, MECHANISMS, factor_values, points, posterior, structure
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import CONSTANT, correlation
 
@@ -91,11 +93,9 @@ def test_additive_parts_are_what_gpytorch_says_of_the_sum_by_cholesky() -> None:
 def test_far_outside_the_variance_is_the_priors_and_the_mean_the_constant() -> None:
     given = posterior("additive")
     told = given.predict(np.full((1, 5), 1e3))
-    gauge = given.predict(given.latents[:1])
     prior = sum(values.variance for values in given.structure.terms)
     assert told.total_mean[0] == pytest.approx(given.structure.mean)
     assert told.total_variance[0] == pytest.approx(prior)
-    assert told.mean[0, 0] == gauge.mean[0, 0]  # the constant does not depend on the point
 
 
 def test_a_point_with_a_large_noise_variance_is_as_if_it_were_not_there() -> None:
@@ -126,3 +126,67 @@ def test_correlation_is_one_at_no_distance_and_the_formula_elsewhere(family: str
     r = np.sqrt((((first[3] - second[4]) / lengthscale) ** 2).sum())
     wanted = np.exp(-(r**2) / 2) if family == "rbf" else (1 + np.sqrt(5) * r + 5 * r**2 / 3) * np.exp(-np.sqrt(5) * r)
     assert correlation(family, first, second, lengthscale)[3, 4] == pytest.approx(wanted, rel=1e-12)
+
+
+@EVERY_FORM
+def test_parts_and_their_covariances_are_those_of_conditioning_everything_at_once(form: str) -> None:
+    """Values v of every term at a point, their means r over the reference points, and y, as one Gaussian; then the gauge by plain arithmetic."""
+    given, new = posterior(form), points(1, seed=8)
+    found, scale = given.structure, given.factor_scales
+    size, everything = len(found.terms), np.concatenate((new, given.latents))
+    count = len(given.y)
+    bare = []  # of c·g at the point and of the terms' values at the training points, jointly
+    for index, values in enumerate(found.terms):
+        block = found.covariance(values, everything, everything)
+        own = found.factor(values.term, new)[0]
+        block[0, :] *= scale[index] / own
+        block[:, 0] *= scale[index] / own
+        bare.append(block)
+    joint = np.zeros((2 * size + count, 2 * size + count))
+    for index, (block, values) in enumerate(zip(bare, found.terms, strict=True)):
+        weights = np.concatenate(([0.0], given.reference * values.term.centred))
+        pick = np.zeros((2 * size + count, count + 1))
+        pick[index, 0], pick[size + index], pick[2 * size :, 1:] = 1, weights, np.eye(count)
+        joint += pick @ block @ pick.T
+    joint[2 * size :, 2 * size :] += np.diag(given.noise_variance)
+    gain = joint[: 2 * size, 2 * size :] @ np.linalg.inv(joint[2 * size :, 2 * size :])
+    mean, covariance = gain @ (given.y - found.mean), joint[: 2 * size, : 2 * size] - gain @ joint[2 * size :, : 2 * size]
+    gauge = np.zeros((size + 1, 2 * size))
+    gauge[0, size:] = 1
+    gauge[1:, :size], gauge[1:, size:] = np.eye(size), -np.eye(size)
+    told = given.predict(new)
+    constant = np.concatenate(([found.mean], np.zeros(size)))
+    assert np.allclose(told.mean[0], gauge @ mean + constant, atol=1e-9)
+    assert np.allclose(told.covariance[0], gauge @ covariance @ gauge.T, atol=1e-9)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_variance_of_a_factor_is_that_of_its_weights_through_the_normalisation(sign: float) -> None:
+    """By finite differences of b/c; also where b is negative on the whole, and the factor is told with the other sign."""
+    values = factor_values()
+    values = replace(values, offset=sign, weights=sign * values.weights)
+    base = replace(structure("scaled"), factors={"patch": values})
+    reference, new = np.full(COUNT, 1 / COUNT), points(7, seed=9)
+
+    def told(weights: np.ndarray) -> np.ndarray:
+        changed = replace(base, factors={"patch": replace(values, weights=weights)})
+        given = Posterior(changed, points(COUNT), np.zeros(COUNT), np.full(COUNT, 0.1), reference)
+        return given.predict(new).factor[:, 1]
+
+    step = 1e-6
+    jacobian = np.stack([(told(values.weights + step * e) - told(values.weights - step * e)) / (2 * step) for e in np.eye(3)], axis=1)
+    given = Posterior(base, points(COUNT), np.zeros(COUNT), np.full(COUNT, 0.1), reference)
+    features = values.features(MECHANISMS[0].of(new))
+    left_open = values.prior_sd**2 * (1 - (features**2).sum(axis=1)).clip(0) / given.factor_scales[0] ** 2
+    wanted = np.einsum("nm,mk,nk->n", jacobian, values.covariance, jacobian) + left_open
+    found = given.predict(new)
+    assert np.allclose(found.factor_variance[:, 1], wanted, rtol=1e-6, atol=1e-12)
+    assert reference @ given.predict(given.latents).factor[:, 1] > 0
+    assert left_open.max() > 1e-3
+
+
+def test_far_from_every_kind_that_was_seen_a_factor_is_as_uncertain_as_its_prior() -> None:
+    given = posterior("scaled")
+    far = np.concatenate((np.full((1, 2), 1e3), points(1)[:, 2:]), axis=1)
+    told = given.predict(far)
+    assert told.factor_variance[0, 1] >= 0.5**2 / given.factor_scales[0] ** 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.errors import InputError
 from training.mechanism import robust
 from training.mechanism.figures import coverage, rmse
 from training.mechanism.fit import fit
@@ -70,3 +71,19 @@ def test_middle_and_spread_are_a_gaussians_and_outliers_do_not_move_them() -> No
     middle, spread = robust.middle_and_spread(y)
     assert middle == pytest.approx(5, abs=0.5)
     assert spread == pytest.approx(2, abs=0.5)
+
+
+def test_a_lonely_point_far_off_is_told_by_what_the_others_say_and_not_by_itself() -> None:
+    z, _, y, _ = outlying(120, 0.0, 3)
+    z = np.concatenate((z, [[4.5], [-4.5]]))  # nothing near them
+    y = np.concatenate((y, [40.0, -40.0]))
+    found = fit(PLACE, additive("place"), z, y, seed=0, validation=np.arange(122) % 6 == 3, starts=1, outliers=True)
+    weight = found.posterior.noise_variance / found.noise_variance
+    assert weight[-2:].min() > 10 * np.median(weight)
+
+
+def test_y_without_any_spread_is_refused() -> None:
+    for asked in (False, True):
+        with pytest.raises(InputError, match="same value") as caught:
+            fit(PLACE, additive("place"), np.ones((20, 1)), np.full(20, 3.0), seed=0, validation=np.zeros(20, bool), outliers=asked)
+        assert caught.value.reason == "CONSTANT_TARGET"
