@@ -142,7 +142,7 @@ class StructuredGP(gpytorch.Module):
     def _kernel(self, term: Term) -> Kernel:
         kernels = []
         for name in term.mechanisms:
-            columns = self._columns(name)
+            columns = self.mechanisms[name].columns
             options = {
                 "ard_num_dims": self.mechanisms[name].size,
                 "active_dims": tuple(range(columns.start, columns.stop)),
@@ -155,11 +155,7 @@ class StructuredGP(gpytorch.Module):
         scaled.outputscale = 1.0 / len(self.terms)
         if not term.factors:
             return scaled
-        return FactoredKernel(scaled, [(self._columns(name), self.factors[name]) for name in term.factors])
-
-    def _columns(self, name: str) -> slice:
-        mechanism = self.mechanisms[name]
-        return slice(mechanism.start, mechanism.start + mechanism.size)
+        return FactoredKernel(scaled, [(self.mechanisms[name].columns, self.factors[name]) for name in term.factors])
 
 
 def _numpy(tensor: Tensor) -> Array:

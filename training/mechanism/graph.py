@@ -53,7 +53,7 @@ class PosteriorGraph(nn.Module):
             own = []
             for name in values.term.mechanisms:
                 mechanism = structure.mechanism(name)
-                own.append((len(self.lengthscales), slice(mechanism.start, mechanism.start + mechanism.size), mechanism.family))
+                own.append((len(self.lengthscales), mechanism.columns, mechanism.family))
                 self.lengthscales.append(_constant(values.lengthscales[name]))
             self.columns.append(own)
         self.factors = nn.ModuleDict({name: _Factor(values) for name, values in structure.factors.items()})
@@ -106,27 +106,25 @@ class PosteriorGraph(nn.Module):
             result = result * _correlation(family, latents[:, columns], points[:, columns], self.lengthscales[place])
         return result
 
-    def _product(self, values: TermValues, latents: Tensor) -> Tensor:
+    def _product(self, values: TermValues, latents: Tensor, *, but: str = "") -> Tensor:
         product = torch.ones_like(latents[:, 0])
         for name in values.term.factors:
-            product = product * self.factors[name](self._own(name, latents))[0]
+            if name != but:
+                product = product * self.factors[name](self._own(name, latents))[0]
         return product
 
     def _own(self, name: str, latents: Tensor) -> Tensor:
-        mechanism = self.structure.mechanism(name)
-        return latents[:, mechanism.start : mechanism.start + mechanism.size]
+        return latents[:, self.structure.mechanism(name).columns]
 
     def _factors(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised factors (n, T) and their variances (n, T)."""
         values, spreads = [], []
         for index, term in enumerate(self.structure.terms):
-            scale, names = self.scales[index], term.term.factors
+            scale = self.scales[index]
             product = self._product(term, latents)
             spread = torch.zeros_like(product)
-            for name in names:
-                others = torch.ones_like(product)
-                for other in names:
-                    others = others if other == name else others * self.factors[other](self._own(other, latents))[0]
+            for name in term.term.factors:
+                others = self._product(term, latents, but=name)
                 _, features = self.factors[name](self._own(name, latents))
                 gradient = (others[:, None] * features - product[:, None] * self.mean_slopes[f"{index}_{name}"] / scale**2) / scale
                 spread = spread + ((gradient @ self.factors[name].covariance) * gradient).sum(dim=1)

@@ -69,9 +69,12 @@ class Posterior:
 
     def __init__(self, structure: Structure, latents: Array, y: Array, noise_variance: Array, reference: Array) -> None:
         self.structure, self.latents, self.y, self.noise_variance, self.reference = structure, latents, y, noise_variance, reference
-        self._kernels = [structure.covariance(values, latents, latents) for values in structure.terms]
-        total = np.sum(self._kernels, axis=0)
-        total[np.diag_indices_from(total)] += noise_variance
+        total, rows = np.diag(noise_variance), []
+        for values in structure.terms:
+            kernel = structure.covariance(values, latents, latents)
+            rows.append(kernel @ reference * values.term.centred)
+            total += kernel
+        self._gauge_rows = np.stack(rows)  # covariance of r_t with the training points' values, (T, N)
         self.cholesky = cholesky(total, lower=True)
         half = solve_triangular(self.cholesky, y - structure.mean, lower=True)
         self.alpha = solve_triangular(self.cholesky.T, half, lower=False)
@@ -85,7 +88,7 @@ class Posterior:
     @cached_property
     def gauge(self) -> Gauge:
         """Of the means r_t that the gauge takes."""
-        rows = np.stack([kernel @ self.reference * values.term.centred for kernel, values in zip(self._kernels, self.structure.terms, strict=True)])
+        rows = self._gauge_rows
         return Gauge(solve_triangular(self.cholesky, rows.T, lower=True), rows @ self.alpha, rows @ self.reference)
 
     @cached_property
@@ -157,21 +160,14 @@ class Posterior:
             for name in values.term.factors:
                 gradient = (self._slope(name, latents, values.term) - whole[:, None] * self.mean_slopes[index, name] / c**2) / c
                 total += np.einsum("nm,mk,nk->n", gradient, self.structure.factors[name].covariance, gradient)
-                total += (self._others(name, latents, values.term) / c) ** 2 * self._unseen(name, latents)
+                total += (self.structure.factor(values.term, latents, but=name) / c) ** 2 * self._unseen(name, latents)
             columns.append(total)
         return np.stack(columns, axis=1)
 
     def _slope(self, name: str, latents: Array, term: Term) -> Array:
         """∂(Π b)/∂w (n, M) of one factor's weights at latents (n, D)."""
         own = self.structure.mechanism(name).of(latents)
-        return self._others(name, latents, term)[:, None] * self.structure.factors[name].features(own)
-
-    def _others(self, name: str, latents: Array, term: Term) -> Array:
-        """The product (n,) of a term's factors but one."""
-        product = np.ones(len(latents))
-        for other in term.factors:
-            product = product if other == name else product * self.structure.factors[other].values(self.structure.mechanism(other).of(latents))
-        return product
+        return self.structure.factor(term, latents, but=name)[:, None] * self.structure.factors[name].features(own)
 
     def _unseen(self, name: str, latents: Array) -> Array:
         """What the values at the centres leave open of b, (n,): prior_sd² (1 − |φ|²), all of the prior far from them."""

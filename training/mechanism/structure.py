@@ -37,9 +37,14 @@ class Mechanism:
     size: int
     family: Family = "rbf"
 
+    @property
+    def columns(self) -> slice:
+        """Its columns of z."""
+        return slice(self.start, self.start + self.size)
+
     def of(self, latents: Array) -> Array:
         """Its own columns (n, d_m) of z (n, D)."""
-        return latents[:, self.start : self.start + self.size]
+        return latents[:, self.columns]
 
 
 @dataclass(frozen=True)
@@ -137,11 +142,12 @@ class Structure:
         """By its name."""
         return next(mechanism for mechanism in self.mechanisms if mechanism.name == name)
 
-    def factor(self, term: Term, latents: Array) -> Array:
-        """Π b_m (n,) of a term; ones where it has no factor."""
+    def factor(self, term: Term, latents: Array, *, but: str = "") -> Array:
+        """Π b_m (n,) of a term, `but` one; ones where it has no factor."""
         value = np.ones(len(latents))
         for name in term.factors:
-            value = value * self.factors[name].values(self.mechanism(name).of(latents))
+            if name != but:
+                value = value * self.factors[name].values(self.mechanism(name).of(latents))
         return value
 
     def covariance(self, values: TermValues, first: Array, second: Array, *, bare: bool = False) -> Array:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Array
@@ -48,16 +47,16 @@ def low_rank(posterior: Posterior, *, tolerance: float = 1e-6) -> LowRank | None
 
     None where that is more than N/2, and exact is cheaper, or where so little noise stands against so much signal that rounding alone is more.
     """
-    structure, latents = posterior.structure, posterior.latents
-    kernel = np.sum([structure.covariance(values, latents, latents) for values in structure.terms], axis=0)
-    half = solve_triangular(posterior.cholesky, kernel, lower=True)
-    whitened = solve_triangular(posterior.cholesky, half.T, lower=True)
+    count = len(posterior.latents)
+    # Σ_t K_t = L Lᵀ − diag(σ_i²).
+    whitened = np.eye(count) - (posterior.inverse * posterior.noise_variance) @ posterior.inverse.T
     spectrum, vectors = np.linalg.eigh((whitened + whitened.T) / 2)
     # Rounding of K, carried through L⁻¹ on both sides.
-    rounding = 4 * float(np.finfo(np.float64).eps) * float(np.trace(kernel)) / float(posterior.noise_variance.min())
+    trace = float(np.sum(posterior.cholesky**2) - np.sum(posterior.noise_variance))
+    rounding = 4 * float(np.finfo(np.float64).eps) * trace / float(posterior.noise_variance.min())
     rank = int(np.sum(2 * (spectrum + rounding) > tolerance))  # ascending
-    if rank > len(latents) // 2:
+    if rank > count // 2:
         return None
-    basis = vectors[:, len(latents) - rank :]
-    loading = solve_triangular(posterior.cholesky.T, basis, lower=False).T
-    return LowRank(loading, basis.T @ posterior.gauge.half, 2 * (float(max(spectrum[len(latents) - rank - 1], 0)) + rounding))
+    basis = vectors[:, count - rank :]
+    loading = basis.T @ posterior.inverse
+    return LowRank(loading, basis.T @ posterior.gauge.half, 2 * (float(max(spectrum[count - rank - 1], 0)) + rounding))
