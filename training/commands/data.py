@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from inspect import signature
 from pathlib import Path
 
 from training.data.cards import STREAMS, draw_cards
@@ -43,9 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     patches.add_argument("--spectrum-noise", type=float, default=0.03, metavar="SD", help="as a share of the amplitude (default %(default)s)")
     patches.add_argument("--stream", choices=PATCH_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
     field, ferrosim, loops = _add_mechanism_data(names)
-    for each in (cards, domains, patches, field, ferrosim):
+    makers = {cards: draw_cards, domains: draw_domains, patches: draw_patch_spectra, field: draw_patches_field, ferrosim: draw_ferrosim}
+    for each, make in {**makers, loops: _from_loops}.items():
+        each.set_defaults(make=make)
+    for each in makers:
         each.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default %(default)s)")
-    for each in (cards, domains, patches, field, ferrosim, loops):
+    for each in (*makers, loops):
         each.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write, a name ending in .npz")
         each.add_argument("--force", action="store_true", help="replace FILE if it is there")
 
@@ -113,57 +117,12 @@ def _contents(data: DataSet) -> str:
 
 
 def _draw(arguments: argparse.Namespace) -> DataSet:
-    if arguments.name == "cards":
-        return draw_cards(
-            arguments.n_per_suit,
-            angle_deg=arguments.angle_deg,
-            shear_deg=arguments.shear_deg,
-            shift=arguments.shift,
-            scale=tuple(arguments.scale),
-            side=arguments.side,
-            seed=arguments.seed,
-            stream=arguments.stream,
-        )
-    if arguments.name == "patch_spectra":
-        return draw_patch_spectra(
-            arguments.count,
-            side=arguments.side,
-            points=arguments.points,
-            image_noise=arguments.image_noise,
-            spectrum_noise=arguments.spectrum_noise,
-            seed=arguments.seed,
-            stream=arguments.stream,
-        )
-    if arguments.name == "patches_field":
-        return draw_patches_field(
-            arguments.count,
-            form=arguments.form,
-            noise=arguments.noise,
-            angle_deg=arguments.angle_deg,
-            shear_deg=arguments.shear_deg,
-            patch_noise=arguments.patch_noise,
-            side=arguments.side,
-            seed=arguments.seed,
-            stream=arguments.stream,
-        )
-    if arguments.name == "ferrosim":
-        return draw_ferrosim(
-            arguments.count,
-            mode=arguments.mode,
-            n=arguments.n,
-            field_disorder=arguments.field_disorder,
-            field_offset=arguments.field_offset,
-            bond_disorder=arguments.bond_disorder,
-            amplitude=tuple(arguments.amplitude),
-            depolarisation=arguments.depolarisation,
-            samples=arguments.samples,
-            target=arguments.target,
-            seed=arguments.seed,
-            stream=arguments.stream,
-        )
-    if arguments.name == "loops":
-        loops = read_loops(arguments.file, arguments.channel)
-        return loop_mechanisms(
-            loops, arguments.target, neighbours=arguments.neighbours, half_width=arguments.half_width, keep_failed=arguments.keep_failed
-        )
-    return draw_domains(arguments.side, arguments.seed, period_px=tuple(arguments.period_px), damaged_spots=arguments.damaged_spots)
+    """What the data set's maker gives, told those of the options that it takes; ranges come as lists."""
+    taken = signature(arguments.make).parameters
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(arguments).items() if name in taken}
+    made: DataSet = arguments.make(**options)
+    return made
+
+
+def _from_loops(*, file: Path, channel: str | None, target: str, neighbours: str | None, half_width: int, keep_failed: bool) -> DataSet:
+    return loop_mechanisms(read_loops(file, channel), target, neighbours=neighbours, half_width=half_width, keep_failed=keep_failed)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from tqdm import tqdm
 
 from training.data.dataset import Array, DataSet, hash_arrays
+from training.data.drawing import random_stream, require_option
 from training.data.suits import SUITS, SYMMETRY_ORDER, inside
-from training.errors import InputError
 
 __all__ = ["STREAMS", "SUITS", "SYMMETRY_ORDER", "draw_cards", "draw_poses"]
 
 STREAMS = ("train", "validation", "test", "labelled")
+_require = partial(require_option, "Cards")
 # Half the suit's height as a share of the image's side: 0.26 keeps a suit shifted by 0.1 of the side, sheared by 20° and 1.3 × enlarged inside.
 HALF_HEIGHT = 0.26
 _SUPERSAMPLING = 4
@@ -60,8 +62,7 @@ def draw_cards(
     _require(side >= 8, f"side is at least 8 px, not {side}")
     _require(0 <= noise < math.inf, f"noise is 0 or more, not {noise}")
     _require(stream in STREAMS, f"stream is one of {', '.join(STREAMS)}, not {stream!r}")
-    # The spawn key, not the seed, separates the streams: seeds 1 and 2 share nothing, and neither do two streams of seed 1.
-    generator = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(stream),)))
+    generator = random_stream(seed, STREAMS.index(stream))
     labels = np.arange(4 * n_per_suit, dtype=np.int64) % 4
     # One row for each image, so that a longer set begins with the shorter one.
     drawn = generator.random((len(labels), 5)) * 2 - 1
@@ -80,7 +81,7 @@ def draw_cards(
     }
     if noise:
         # A stream of its own: the poses are those of the cards without noise.
-        pixels = np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(stream), 1)))
+        pixels = random_stream(seed, STREAMS.index(stream), 1)
         arrays["images"] += np.float32(noise) * pixels.standard_normal(arrays["images"].shape, dtype=np.float32)
     source = (
         f"draw_cards(n_per_suit={n_per_suit}, angle_deg={angle_deg:g}, shear_deg={shear_deg:g}, shift={shift:g}, "
@@ -132,8 +133,3 @@ def _to_object(dx: Array, dy: Array, angle: Array, shear: Array, scale: Array, *
     y = (cos * dy - sin * dx) / (scale * np.float32(unit_px))
     x = (cos * dx + sin * dy) / (scale * np.float32(unit_px))
     return x - np.tan(shear) * y, y
-
-
-def _require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise InputError("INVALID_OPTION", f"Cards cannot be drawn: {rule}.")

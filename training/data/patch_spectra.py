@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.data.dataset import Array, DataSet, hash_arrays
+from training.data.drawing import random_stream
 from training.errors import InputError
 
 STREAMS = ("train", "validation", "test")
@@ -55,7 +56,7 @@ def draw_patch_spectra(
     _require(image_noise >= 0 and spectrum_noise >= 0, f"noise is 0 or more, not {image_noise:g} and {spectrum_noise:g}")
     _require(stream in STREAMS, f"stream is one of {', '.join(STREAMS)}, not {stream!r}")
     # The spawn key, not the seed, separates the streams, as with the cards; noise has streams of its own.
-    structure, noise = (np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(stream), part))) for part in (0, 1))
+    structure, noise = (random_stream(seed, STREAMS.index(stream), part) for part in (0, 1))
     drawn = structure.random((count, 4))
     distance = _FARTHEST * side * (2 * drawn[:, 0] - 1)
     angle = np.pi * (2 * drawn[:, 1] - 1)

@@ -7,16 +7,17 @@ three are independent. All constants of the generator stand here; changing one c
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from training.data.cards import draw_poses
 from training.data.dataset import Array, DataSet, hash_arrays
+from training.data.drawing import random_stream, require_option
 from training.data.suits import SUITS
-from training.errors import InputError
 
 STREAMS = ("train", "validation", "test")
+_require = partial(require_option, "Patches and field")
 FORMS = ("additive", "scaled")
 CLASSES = SUITS  # spade, heart, diamond, club: as many of each
 # a_c of the additive form: unevenly spaced, in no order that the shapes suggest. Mean 0.1, standard deviation 0.791.
@@ -111,9 +112,7 @@ def draw_patches_field(
     _require(side >= 8, f"side is at least 8 px, not {side}")
     _require(stream in STREAMS, f"stream is one of {', '.join(STREAMS)}, not {stream!r}")
     # The spawn key separates streams, and within one the inputs, the pixels' noise and ε: each is drawn row by row.
-    inputs, pixels, errors = (
-        np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(stream), part))) for part in range(3)
-    )
+    inputs, pixels, errors = (random_stream(seed, STREAMS.index(stream), part) for part in range(3))
     labels = np.arange(count, dtype=np.int64) % len(CLASSES)
     drawn = inputs.random((count, 5))
     position, age = drawn[:, :2].copy(), drawn[:, 2:3].copy()
@@ -149,8 +148,3 @@ def draw_patches_field(
         f"patch_noise={patch_noise:g}, side={side}, seed={seed}, stream={stream!r})"
     )
     return DataSet(arrays, unit="1", quantity=f"patches and field, {form}", source=source, sha256=hash_arrays(arrays))
-
-
-def _require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise InputError("INVALID_OPTION", f"Patches and field cannot be drawn: {rule}.")

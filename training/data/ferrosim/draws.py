@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from training.data.dataset import Array, DataSet, hash_arrays
+from training.data.drawing import random_stream, require_option
 from training.data.ferrosim.integrate import simulate, stable_step
 from training.data.ferrosim.lattice import uniform_lattices
 from training.data.loop_scalars import asymmetry, coercive_drive, loop_area, remanence, switchable
 from training.errors import InputError
 
 STREAMS = ("train", "validation", "test")
+_require = partial(require_option, "FerroSIM")
 # A quarter cycle from 0 to +E and one whole cycle forget the start, then a cycle is recorded. It lasts this many of the mode's own times
 # 1/(γ|a|), so that every mode is driven about as slowly: coercive fields lie a quarter to a half above the static one, as measured loops' do.
 PERIOD = 200.0
@@ -90,7 +93,7 @@ def draw_ferrosim(
         _require(0 <= value < math.inf, f"{name} is 0 or more, not {value:g}")
     lattices = uniform_lattices(mode, n, count, depolarisation=depolarisation)
     # One stream for each quantity, so that a longer set begins with the shorter one and a different size of disorder has the same pattern.
-    whole, fields, bonds = (np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(STREAMS.index(stream), part))) for part in range(3))
+    whole, fields, bonds = (random_stream(seed, STREAMS.index(stream), part) for part in range(3))
     drawn = whole.random((count, 3))
     pattern = field_disorder * drawn[:, 0, None, None, None] * fields.standard_normal(lattices.random_field.shape)
     pattern[:, 0] += field_offset * (2 * drawn[:, 1, None, None] - 1)
@@ -134,8 +137,3 @@ def _check(count: int, n: int, samples: int, target: str, stream: str) -> None:
     _require(samples >= 8 and samples % 4 == 0, f"samples is a multiple of 4 and at least 8, not {samples}")
     _require(target in TARGETS, f"target is one of {', '.join(TARGETS)}, not {target!r}")
     _require(stream in STREAMS, f"stream is one of {', '.join(STREAMS)}, not {stream!r}")
-
-
-def _require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise InputError("INVALID_OPTION", f"FerroSIM cannot be drawn: {rule}.")
