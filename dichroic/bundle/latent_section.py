@@ -101,6 +101,10 @@ class LatentSection(Section):
             raise ValueError("an edge stands twice in class_edges")
         return self
 
+    def on_circle(self, index: int) -> bool:
+        """Whether content latent `index` is an angle; without a topology all are on lines."""
+        return bool(self.topology) and self.topology[index] == "circle"
+
     def check_signatures(self, signatures: Mapping[str, Signature]) -> None:
         """Compares what this section says of kinds, classes, conditions and targets with the tensors that the graphs take and give.
 

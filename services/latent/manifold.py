@@ -85,7 +85,7 @@ class Grid:
 
     def _steps(self, number: int, axis: int, count: int, latent: LatentSection) -> Float32:
         low, high = (self.low_1, self.high_1) if number == 1 else (self.low_2, self.high_2)
-        on_circle = bool(latent.topology) and latent.topology[axis] == "circle"
+        on_circle = latent.on_circle(axis)
         if low == high == 0:
             if on_circle:  # its end is its beginning
                 return np.linspace(-math.pi, math.pi, count, endpoint=False, dtype=np.float32)

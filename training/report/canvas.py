@@ -84,6 +84,11 @@ def bare(axes: Axes) -> Axes:
     return axes
 
 
+def minus(text: str) -> str:
+    """A number in words with a minus that is one, not a hyphen."""
+    return text.replace("-", "−")
+
+
 def unit_label(unit: str, quantity: str = "value") -> str:
     """An axis label such as "value (m)"; "1" and "unknown" are no units to print."""
     return quantity if unit in {"1", "unknown"} else f"{quantity} ({unit})"

@@ -17,8 +17,7 @@ def draw_errors(graphs: LatentGraphs, subjects: Subjects, answers: Answers, fold
     if answers.error is None:
         return []
     what = "prediction" if graphs.translates else "reconstruction"
-    own = ", each at its own conditions" if subjects.conditions is not None else ""
-    made = figure(6.4, 3.8, f"{model_name(graphs)}: {what} error of {subjects.name}{own}")
+    made = figure(6.4, 3.8, f"{model_name(graphs)}: {what} error of {subjects.name}{subjects.at_own_conditions}")
     axes = made.add_subplot()
     # Errors may span decades; an error of exactly zero (a constant image) would have no place on the axis.
     positive = np.maximum(answers.error.astype(np.float64), 1e-12)

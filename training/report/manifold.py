@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from training.data.dataset import Array
-from training.report.canvas import figure, model_name, save
+from training.report.canvas import figure, minus, model_name, save
 from training.report.graphs import LatentGraphs
 from training.report.settings import NOTHING_TOLD, Setting
 from training.report.tiles import channels_of, draw_tiles, ends_of, first_channel, tell_scale
@@ -88,19 +88,15 @@ def _channel_name(graphs: LatentGraphs, index: int) -> str:
     return names[index] if names else f"channel {index}"
 
 
-def _on_circle(graphs: LatentGraphs, index: int) -> bool:
-    return bool(graphs.latent.topology) and graphs.latent.topology[index] == "circle"
-
-
 def _values(graphs: LatentGraphs, index: int) -> Array:
-    return circle_values() if _on_circle(graphs, index) else latent_values()
+    return circle_values() if graphs.latent.on_circle(index) else latent_values()
 
 
 def _unit(graphs: LatentGraphs, index: int) -> str:
-    return "degrees on a circle" if _on_circle(graphs, index) else "unit 1"
+    return "degrees on a circle" if graphs.latent.on_circle(index) else "unit 1"
 
 
 def _ticks(graphs: LatentGraphs, index: int, values: Array) -> list[str]:
     """Labels of the values (steps,) of content latent `index`: degrees on a circle."""
-    told = [f"{np.degrees(value):.0f}°" for value in values] if _on_circle(graphs, index) else [f"{value:.1f}" for value in values]
-    return [label.replace("-", "−") for label in told]
+    told = [f"{np.degrees(value):.0f}°" for value in values] if graphs.latent.on_circle(index) else [f"{value:.1f}" for value in values]
+    return [minus(label) for label in told]

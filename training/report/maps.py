@@ -39,7 +39,7 @@ def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error
         free[1 + wrong].set_title("angle")
     for index, (axes, (name, value)) in enumerate(zip(free[panels - len(contents) :], contents.items(), strict=True)):
         axes.set_title(name)
-        if graphs.latent.topology and graphs.latent.topology[index] == "circle":
+        if graphs.latent.on_circle(index):
             _degrees(made, axes, _on_scan(scan, np.degrees(value)), extent, "° on a circle")
             continue
         least, most = np.quantile(value, [0.01, 0.99])

@@ -33,8 +33,7 @@ def draw_poses(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Arra
         return []
     if subjects.truth is None or subjects.labels is None or graphs.latent.output_kind == "spectra":
         return [_distributions(graphs, subjects, encoded, names, folder)]
-    own = ", each at its own conditions" if subjects.conditions is not None else ""
-    made = figure(3.6 * len(names) + 0.4, 4.4, f"{model_name(graphs)}: reported and true pose of {subjects.name}{own}")
+    made = figure(3.6 * len(names) + 0.4, 4.4, f"{model_name(graphs)}: reported and true pose of {subjects.name}{subjects.at_own_conditions}")
     for number, name in enumerate(names):
         axes = made.add_subplot(1, len(names), number + 1)
         for label, suit in enumerate(subjects.classes):
@@ -94,8 +93,9 @@ def _centre(encoded: dict[str, Array], truth: dict[str, Array], rows: Array) -> 
 
 def _distributions(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Array], names: list[str], folder: Path) -> Path:
     spectra = graphs.latent.output_kind == "spectra"
-    own = ", each at its own conditions" if subjects.conditions is not None else ""
-    made = figure(3.4 * len(names) + 0.4, 3.6, f"{model_name(graphs)}: reported poses, {len(subjects.values)} rows: {subjects.name}{own}")
+    made = figure(
+        3.4 * len(names) + 0.4, 3.6, f"{model_name(graphs)}: reported poses, {len(subjects.values)} rows: {subjects.name}{subjects.at_own_conditions}"
+    )
     for number, name in enumerate(names):
         if name == "angle_rad":
             axes = made.add_subplot(1, len(names), number + 1, projection="polar")

@@ -53,15 +53,14 @@ def _chosen(answers: Answers, unit: str) -> tuple[list[int], list[str]]:
 
 
 def _title(graphs: LatentGraphs, subjects: Subjects, answers: Answers) -> str:
-    own = ", each at its own conditions" if subjects.conditions is not None else ""
     if not graphs.translates:
-        return f"{model_name(graphs)}: reconstructions of {subjects.name}, from the best to the worst{own}"
+        return f"{model_name(graphs)}: reconstructions of {subjects.name}, from the best to the worst{subjects.at_own_conditions}"
     what = f"{graphs.latent.output_kind} predicted from {graphs.latent.input_kind}"
     if answers.measured is None:
-        return f"{model_name(graphs)}: {what} of {subjects.name}{own}; it holds no measured {graphs.latent.output_kind}"
+        return f"{model_name(graphs)}: {what} of {subjects.name}{subjects.at_own_conditions}; it holds no measured {graphs.latent.output_kind}"
     value = r2(answers.drawn, answers.measured)
     known = f"; R² {value:.3f} over all of them" if np.isfinite(value) else ""
-    return f"{model_name(graphs)}: {what} of {subjects.name}, from the best to the worst{own}{known}"
+    return f"{model_name(graphs)}: {what} of {subjects.name}, from the best to the worst{subjects.at_own_conditions}{known}"
 
 
 def _line_count(graphs: LatentGraphs, measured: Array | None) -> int:

@@ -12,7 +12,7 @@ from dichroic.bundle import Target
 from training.data.dataset import Array
 from training.latent.target_metrics import COVERAGE, target_figures
 from training.report.answers import Answers
-from training.report.canvas import COLOURS, figure, model_name, save, unit_label
+from training.report.canvas import COLOURS, figure, minus, model_name, save, unit_label
 from training.report.graphs import LatentGraphs
 from training.report.settings import with_unit
 from training.report.subjects import Subjects
@@ -63,7 +63,7 @@ def _scatter(axes: Axes, column: Target, predicted: tuple[Array, Array], truth: 
 
 def _title(column: Target, predicted: tuple[Array, Array], truth: Array) -> str:
     found = target_figures(*predicted, truth)
-    r2 = f"R² {found.r2:.3f}".replace("-", "−") if np.isfinite(found.r2) else "R² not defined, the truth does not vary"
+    r2 = minus(f"R² {found.r2:.3f}") if np.isfinite(found.r2) else "R² not defined, the truth does not vary"
     return f"{column.name}: {r2},\nRMSE {with_unit(found.rmse, column.unit)}, {len(truth)} rows"
 
 
@@ -85,5 +85,5 @@ def _held_out(graphs: LatentGraphs, column: Target) -> str:
     """What the bundle says of held-out rows, as a line of a title; empty where it says nothing."""
     known = {metric.name: metric.value for metric in graphs.manifest.metrics}
     r2, share = known.get(f"target_r2_{column.name}"), known.get(f"target_coverage_90_{column.name}")
-    told = [*([f"R² {r2:.3f}".replace("-", "−")] if r2 is not None else []), *([f"90% interval holds {share:.0%}"] if share is not None else [])]
+    told = [*([minus(f"R² {r2:.3f}")] if r2 is not None else []), *([f"90% interval holds {share:.0%}"] if share is not None else [])]
     return f"\nheld out at the fit: {', '.join(told)}" if told else ""

@@ -12,6 +12,7 @@ import numpy as np
 
 from dichroic.bundle import Condition, Target
 from training.data.dataset import Array
+from training.report.canvas import minus
 from training.report.graphs import LatentGraphs
 
 # Pictures of so many combinations of categories; more are told and left out.
@@ -134,7 +135,7 @@ def told_to(graphs: LatentGraphs, conditions: Array | None = None, targets: Arra
 
 def with_unit(value: float, unit: str) -> str:
     """A number of three digits and its unit, with a minus that is one."""
-    text = f"{value:.3g}".replace("-", "−")
+    text = minus(f"{value:.3g}")
     return text if unit in {"1", "unknown"} else f"{text} {unit}"
 
 

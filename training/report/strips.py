@@ -12,7 +12,7 @@ from training.data.dataset import Array
 from training.report.canvas import figure, model_name, save, unit_label
 from training.report.curves import POINT, draw_named, draw_varied
 from training.report.graphs import LatentGraphs
-from training.report.settings import Column, Setting, Told
+from training.report.settings import Column, Setting, Told, with_unit
 from training.report.tiles import draw_tiles, ends_of, first_channel, tell_scale
 from training.report.traversals import STEPS
 
@@ -97,7 +97,7 @@ def _draw_spectra(graphs: LatentGraphs, strips: list[Strip], title: str, path: P
 def _ticks(strip: Strip) -> list[str]:
     if strip.column.categories:
         return [strip.column.told(value) for value in strip.values]
-    return [f"{value:.3g}".replace("-", "−") for value in strip.values]
+    return [with_unit(value, "1") for value in strip.values]
 
 
 def _label(column: Column) -> str:

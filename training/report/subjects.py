@@ -64,6 +64,11 @@ class Subjects:
     truth: dict[str, Array] | None = None
     scan: Scan | None = None
 
+    @property
+    def at_own_conditions(self) -> str:
+        """For titles, ", each at its own conditions"; empty without conditions."""
+        return ", each at its own conditions" if self.conditions is not None else ""
+
 
 def subjects_from_file(graphs: LatentGraphs, path: Path, channel: str | None) -> Subjects:
     """The file's images or spectra where they have the model's size, patches of its first image where they are larger.

@@ -9,7 +9,7 @@ import numpy as np
 
 from dichroic.bundle import LatentSection
 from training.data.dataset import Array
-from training.report.canvas import figure, model_name, save, unit_label
+from training.report.canvas import figure, minus, model_name, save, unit_label
 from training.report.curves import POINT, draw_varied
 from training.report.graphs import LatentGraphs
 from training.report.settings import NOTHING_TOLD, Setting
@@ -65,7 +65,7 @@ def rows_of(latent: LatentSection, points: int = 0) -> list[Row]:
 
 
 def _content_row(latent: LatentSection, k: int) -> Row:
-    if latent.topology and latent.topology[k] == "circle":
+    if latent.on_circle(k):
         return Row(f"content {k + 1}\n−180° to 180°", "content", CIRCLE_STEPS, k)
     return Row(f"content {k + 1}\n±2", "content", STEPS, k)
 
@@ -122,7 +122,7 @@ def _draw_images(graphs: LatentGraphs, rows: list[Row], panels: list[Panel], tit
             axes.set_axis_off()
             continue
         columns, lines = draw_tiles(axes, panels[number].tiles, *ends)
-        axes.set_xticks(columns, [_signed(step) for step in STEPS])
+        axes.set_xticks(columns, [minus(f"{step:g}") for step in STEPS])
         axes.set_yticks(lines, [row.label for row in rows], fontsize=7)
         axes.set_title(panels[number].title)
         if number >= len(panels) - across:
@@ -144,10 +144,6 @@ def _draw_spectra(graphs: LatentGraphs, rows: list[Row], panels: list[Panel], ti
         bottom.set_xlabel(POINT)
     made.colorbar(shown, ax=grid.ravel().tolist(), label=f"latent in standard deviations\nof its prior{_on_circle(graphs)}")
     return save(made, path)
-
-
-def _signed(step: float) -> str:
-    return f"{step:g}".replace("-", "−")
 
 
 def _on_circle(graphs: LatentGraphs) -> str:
