@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from dichroic.bundle.files import MANIFEST_NAME, MAX_VERSION, MODEL_NAME
 from dichroic.bundle.latent_section import Condition, Invariance, LatentSection, Target, TopologyAxis
+from dichroic.bundle.mechanism_section import MechanismSection
 from dichroic.bundle.section import Section
 from dichroic.bundle.tensors import ITEM_BYTES, MAX_ROW_ELEMENTS, Signature, TensorSpec
 
@@ -26,6 +27,7 @@ __all__ = [
     "Invariance",
     "LatentSection",
     "Manifest",
+    "MechanismSection",
     "Metric",
     "Preprocessing",
     "Producer",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 # Major.minor. Anything that can change a number a bundle answers is a major change.
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 
 Name = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -157,6 +159,7 @@ class Manifest(Section):
     calibration: Calibration = Calibration()
     training_data: TrainingData
     latent: LatentSection | None = None
+    mechanism: MechanismSection | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -169,14 +172,17 @@ class Manifest(Section):
         for name, signature in self.signatures.items():
             if signature.graph not in paths:
                 raise ValueError(f"signatures.{name}: its graph {signature.graph!r} is not among the files")
-        if (self.kind == "latent") != (self.latent is not None):
-            raise ValueError("a bundle of kind 'latent', and no other, has the section 'latent'")
+        for kind, section in (("latent", self.latent), ("mechanism", self.mechanism)):
+            if (self.kind == kind) != (section is not None):
+                raise ValueError(f"a bundle of kind {kind!r}, and no other, has the section {kind!r}")
         if self.latent is not None and self.preprocessing is None:
             raise ValueError("a bundle of kind 'latent' has the section 'preprocessing'")
         if self.latent is not None and self.preprocessing is not None and len(self.preprocessing.input_low) != self.latent.channels:
             raise ValueError(f"preprocessing has {len(self.preprocessing.input_low)} channels, latent has {self.latent.channels}")
         if self.latent is not None:
             self.latent.check_signatures(self.signatures)
+        if self.mechanism is not None:
+            self.mechanism.check_signatures(self.signatures)
         return self
 
     @property

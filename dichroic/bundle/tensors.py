@@ -13,6 +13,7 @@ from dichroic.bundle.section import Section
 MAX_ROW_ELEMENTS = 1 << 28
 
 Axis = Annotated[int, Field(ge=0, le=1 << 24)]
+TensorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 DType = Literal["uint8", "uint16", "int64", "float32", "float64", "bool"]
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "int64": 8, "float32": 4, "float64": 8, "bool": 1}
 
@@ -23,7 +24,7 @@ class TensorSpec(Section):
     `shape` has the batch axis by its name "n" and always first; `range_low`/`range_high` are None where not bounded.
     """
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    name: TensorName
     dtype: DType
     shape: Annotated[tuple[Literal["n"] | Axis, ...], Field(min_length=1, max_length=8)]
     axes: tuple[str, ...]
@@ -50,11 +51,31 @@ class TensorSpec(Section):
         return tuple(int(length) for length in self.shape[1:])
 
 
+class FixedSpec(Section):
+    """An input that is the same for every row: an array that the server holds, such as the posterior's. An axis of any length has a name."""
+
+    name: TensorName
+    dtype: DType
+    shape: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z]$")] | Axis, ...], Field(max_length=8)]
+    meaning: Annotated[str, StringConstraints(min_length=1)]
+
+    def fits(self, dtype: str, shape: tuple[int, ...], lengths: dict[str, int]) -> bool:
+        """Whether an array is such a one. `lengths`: of the named axes seen so far, which it joins."""
+        if dtype != self.dtype or len(shape) != len(self.shape):
+            return False
+        return all((lengths.setdefault(want, have) if isinstance(want, str) else want) == have for want, have in zip(self.shape, shape, strict=True))
+
+
 class Signature(Section):
-    """One capability's graph. `max_batch`: the most rows one run may take (bounds the memory of intermediate results)."""
+    """One capability's graph.
+
+    `max_batch`: the most rows one run may take (bounds the memory of intermediate results). `fixed`: the graph's inputs after `inputs` that have no
+    rows; the server supplies them.
+    """
 
     graph: str
     inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    fixed: tuple[FixedSpec, ...] = ()
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     max_batch: Annotated[int, Field(ge=1, le=65536)]
 
@@ -65,8 +86,7 @@ class Signature(Section):
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
-        for tensors in (self.inputs, self.outputs):
-            names = [tensor.name for tensor in tensors]
+        for names in ([tensor.name for tensor in (*self.inputs, *self.fixed)], [tensor.name for tensor in self.outputs]):
             if len(set(names)) != len(names):
                 raise ValueError(f"{self.graph}: two inputs or two outputs have one name: {names}")
         return self
