@@ -11,7 +11,8 @@ from dichroic.bundle.manifest import Calibration
 from training.export.latent_bundle import Facts, write_latent_bundle
 from training.latent.model import InvariantVAE
 from training.latent.specification import ModelSpecification
-from training.recipe import Card, read_recipe
+from training.recipe import read_recipe
+from training.recipe_sections import Card
 
 ROOT = Path(__file__).parents[1]
 SIDE_PX = 64

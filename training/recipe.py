@@ -15,7 +15,7 @@ from training.data.suits import SUITS
 from training.errors import InputError
 from training.recipe_data import CardsData, FileData, Normalisation, PatchSpectrumData
 from training.recipe_model import Model
-from training.recipe_sections import Capacity, NonNegative, Positive, Regression, Section, Text
+from training.recipe_sections import Capacity, Card, NonNegative, Positive, Regression, Section
 
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
@@ -153,16 +153,6 @@ class Training(Section):
         if self.orientation.weight and (self.equivariance.epochs or self.equivariance.weight):
             raise ValueError("the angle is taught by [training.equivariance] or by [training.orientation], not by both")
         return self
-
-
-class Card(Section):
-    """Text of the model card that no figure can say."""
-
-    title: Text
-    description: Text
-    limits: Text
-    published: Text
-    ours: Text
 
 
 class Recipe(Section):

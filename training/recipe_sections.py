@@ -1,4 +1,4 @@
-"""What every section of a recipe is, and the smaller sections of [training]: regression and capacities."""
+"""What every section of a recipe is, the smaller sections of [training] (regression and capacities), and the card's texts."""
 
 from __future__ import annotations
 
@@ -44,3 +44,13 @@ class Capacity(Section):
     nats: Positive = 5.0
     weight: Positive = 30.0
     until: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+
+class Card(Section):
+    """Text of the model card that no figure can say."""
+
+    title: Text
+    description: Text
+    limits: Text
+    published: Text
+    ours: Text

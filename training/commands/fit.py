@@ -12,7 +12,7 @@ from training.commands.options import INTERRUPTED, add_run_options
 from training.recipe import read_recipe
 
 if TYPE_CHECKING:
-    from training.export.latent_bundle import Written
+    from training.export.written import Written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import subprocess
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from dichroic.bundle import (
-    FORMAT_VERSION,
     README_NAME,
     Condition,
     LatentSection,
-    Manifest,
     Metric,
     Preprocessing,
     Signature,
     Target,
     TrainingData,
-    write_bundle,
 )
 from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME
-from dichroic.bundle.manifest import Calibration, FileEntry, Producer
+from dichroic.bundle.manifest import Calibration
 from training.export.golden import golden_answers
 from training.export.graphs import to_graph, with_front
 from training.export.model_card import model_card
 from training.export.modules import MODULES, Decode
-from training.export.parity import Parity, check_parity
+from training.export.parity import check_parity
 from training.export.specs import normalised_in, signatures
 from training.export.weights import share_weights
+from training.export.written import Written, write
 from training.latent.history import HISTORY_NAME, History, history_bytes
 from training.latent.model import InvariantVAE
 from training.latent.specification import ConditionColumn, ModelSpecification
-from training.recipe import Card
+from training.recipe_sections import Card
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "torch")
 
@@ -80,15 +75,6 @@ class Facts:
     output_preprocessing: Preprocessing | None = None
 
 
-@dataclass(frozen=True)
-class Written:
-    """Where the bundle lies, its manifest, and the greatest disagreement of graphs and model."""
-
-    folder: Path
-    manifest: Manifest
-    parity: Parity
-
-
 def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Written:
     """Exports the graphs, checks them against the model, and writes `bundles/<name>/<version>/`.
 
@@ -119,16 +105,14 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Wri
     ).encode("utf-8")
     if facts.history is not None:
         files[HISTORY_NAME] = history_bytes(facts.history)
-    manifest = Manifest(
-        format_version=FORMAT_VERSION,
-        name=facts.name,
-        version=1,
+    return write(
+        bundles,
+        files,
+        parity,
         kind="latent",
-        created_time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        producer=Producer(
-            git_commit=_git_commit(), packages={name: importlib.metadata.version(name) for name in _PACKAGES}, timings_s=facts.timings_s
-        ),
-        files=tuple(FileEntry(path=path, sha256="0" * 64, size_bytes=len(data)) for path, data in files.items()),
+        name=facts.name,
+        packages=_PACKAGES,
+        timings_s=facts.timings_s,
         signatures=declared,
         preprocessing=facts.preprocessing,
         metrics=facts.metrics,
@@ -136,8 +120,6 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Wri
         training_data=facts.training_data,
         latent=latent,
     )
-    folder, written = write_bundle(bundles, manifest, files)
-    return Written(folder, written, parity)
 
 
 def export_graphs(
@@ -210,13 +192,3 @@ def _family(specification: ModelSpecification) -> dict[str, Any]:
 def _condition(column: ConditionColumn) -> Condition:
     facts = {"name": column.name, "unit": column.unit, "meaning": column.meaning}
     return Condition(**facts, categories=column.categories) if column.categories else Condition(**facts)
-
-
-def _git_commit() -> str:
-    # Beside this file, not in the caller's folder: the commit of the code that trained.
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False, timeout=10)  # noqa: S607
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return found.stdout.strip() if found.returncode == 0 else "unknown"

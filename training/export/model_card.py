@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dichroic.bundle import LatentSection, Metric, Preprocessing, TrainingData
 from dichroic.bundle.manifest import Calibration
 from training.latent.figures import FEWEST_FOR_NOMINAL_RATE
-from training.recipe import Card
+from training.recipe_sections import Card
 
 
 def model_card(
@@ -35,14 +35,7 @@ def model_card(
         "## Use",
         _use(name, latent, preprocessing, drawn),
         "## Data",
-        "\n".join(
-            [
-                f"- Source: {training_data.source}",
-                f"- Licence of the data: {training_data.licence}",
-                *(f"- SHA-256: `{value}`" for value in training_data.sha256),
-                *([f"- {notes}"] if notes else []),
-            ]
-        ),
+        data_section(training_data, notes),
         "## Figures",
         "Measured on images that no part of the fit saw. A row's last column says on which.",
         metrics_table(metrics),
@@ -57,6 +50,12 @@ def model_card(
         "Weights, graphs and this card: MIT, as the project. The data's licence stands above.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def data_section(training_data: TrainingData, notes: str) -> str:
+    """Where the numbers came from, as a Markdown list."""
+    lines = [f"- Source: {training_data.source}", f"- Licence of the data: {training_data.licence}"]
+    return "\n".join([*lines, *(f"- SHA-256: `{value}`" for value in training_data.sha256), *([f"- {notes}"] if notes else [])])
 
 
 def metrics_table(metrics: Sequence[Metric]) -> str:

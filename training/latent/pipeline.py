@@ -17,7 +17,8 @@ from dichroic.bundle import TrainingData
 from dichroic.bundle.manifest import canonical_json
 from training.data.readers import read_data
 from training.errors import InputError
-from training.export.latent_bundle import Facts, Written, write_latent_bundle
+from training.export.latent_bundle import Facts, write_latent_bundle
+from training.export.written import Written
 from training.latent.alignment import Aligned, align, search_of
 from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.columns import condition_columns, target_columns

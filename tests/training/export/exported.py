@@ -12,10 +12,11 @@ import torch
 
 from dichroic.bundle import Bundle, Metric, Preprocessing, TrainingData, read_bundle
 from dichroic.bundle.manifest import Calibration
-from training.export.latent_bundle import Facts, Written, write_latent_bundle
+from training.export.latent_bundle import Facts, write_latent_bundle
+from training.export.written import Written
 from training.latent.model import InvariantVAE
 from training.latent.specification import ModelSpecification
-from training.recipe import Card
+from training.recipe_sections import Card
 
 CARD = Card(title="Toy title", description="A toy.", limits="Everything.", published="Nothing.", ours="All of it.")
 SPECIFICATIONS = {

@@ -1,0 +1,99 @@
+"""The two graphs beside the posterior's: prior covariances with any points, for sessions; and random features, for Thompson sampling."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from training.export.graphs import exported
+from training.mechanism.graph import PosteriorGraph
+from training.mechanism.posterior import Posterior
+from training.mechanism.structure import Array, Structure
+
+# Of each term; the standard deviation of a covariance told by them is about its prior variance over √FEATURES.
+FEATURES = 1024
+_ROWS, _POINTS = 3, 24
+
+
+class RowsGraph(PosteriorGraph):
+    """Latents (n, D) and points (N, D) to `rows` (n, T, N), `factor` (n, T) and `prior` (n, T).
+
+    rows: the prior covariance of c g_t at a latent, without its factor there, with f_t at the points; c is the factor's root mean square over the
+    reference points. factor: b/c. prior: the variance of c g_t.
+    """
+
+    def forward(self, latents: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        """See the class."""
+        terms = self.structure.terms
+        rows = torch.stack([self._rows(index, values, latents, points) for index, values in enumerate(terms)], dim=1)
+        factor, _ = self._factors(latents)
+        return rows, factor, self.prior[None, :] * torch.ones_like(factor)
+
+
+class FeaturesGraph(PosteriorGraph):
+    """Latents (n, D) to `features` (n, T, F) φ with E[φ_t(x)·φ_t(x')] the prior covariance of c g_t (Rahimi and Recht 2007).
+
+    φ_tj = s_t c_t √(1/F) Π_m √2 cos(ω_jm·z^m + p_jm), ω from the kernel's spectral density, p uniform; the product over mechanisms, drawn
+    independently, has the product of their correlations as its mean.
+    """
+
+    def __init__(self, posterior: Posterior, *, seed: int = 7) -> None:
+        super().__init__(posterior)
+        self.frequencies, self.phases = nn.ParameterList(), nn.ParameterList()
+        rng = np.random.default_rng(seed)
+        for values in posterior.structure.terms:
+            for name in values.term.mechanisms:
+                omega, phase = _spectral(posterior.structure, name, values.lengthscales[name], rng)
+                self.frequencies.append(_constant(omega.T.copy()))
+                self.phases.append(_constant(phase))
+        self.root_two = _constant(np.array(np.sqrt(2.0)))
+        self.amplitude = _constant(np.sqrt(np.array([values.variance for values in posterior.structure.terms]) / FEATURES) * posterior.factor_scales)
+
+    def forward(self, latents: Tensor) -> Tensor:  # type: ignore[override]
+        """See the class."""
+        found = []
+        for index, own in enumerate(self.columns):
+            product = self.amplitude[index] * torch.ones_like(self.phases[0])[None, :]
+            for place, columns, _ in own:
+                product = product * (self.root_two * torch.cos(latents[:, columns] @ self.frequencies[place] + self.phases[place]))
+            found.append(product)
+        return torch.stack(found, dim=1)
+
+
+def _spectral(structure: Structure, name: str, lengthscale: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """ω (F, d) and phases (F,): of the RBF normal, of Matérn-5/2 Student's t with 5 degrees of freedom, over the lengthscales."""
+    omega = rng.standard_normal((FEATURES, len(lengthscale)))
+    if structure.mechanism(name).family == "matern52":
+        omega *= np.sqrt(5.0 / rng.chisquare(5.0, FEATURES))[:, None]
+    return omega / lengthscale, rng.uniform(0, 2 * np.pi, FEATURES)
+
+
+def rows_onnx(posterior: Posterior) -> onnx.ModelProto:
+    """A model of `RowsGraph`: inputs `latents` (n, D), `points` (N, D); outputs `rows`, `factor`, `prior`."""
+    size, terms = posterior.latents.shape[1], len(posterior.structure.terms)
+    example = (torch.zeros((_ROWS, size), dtype=torch.float64), torch.zeros((_POINTS, size), dtype=torch.float64))
+    shapes = ({0: torch.export.Dim("n")}, {0: torch.export.Dim("N", min=2)})
+    told = [
+        _values({"latents": ("n", size), "points": ("N", size)}),
+        _values({"rows": ("n", terms, "N"), "factor": ("n", terms), "prior": ("n", terms)}),
+    ]
+    return exported(RowsGraph(posterior), example, shapes, *told)
+
+
+def features_onnx(posterior: Posterior) -> onnx.ModelProto:
+    """A model of `FeaturesGraph`: input `latents` (n, D), output `features` (n, T, F)."""
+    size, terms = posterior.latents.shape[1], len(posterior.structure.terms)
+    example = (torch.zeros((_ROWS, size), dtype=torch.float64),)
+    told = [_values({"latents": ("n", size)}), _values({"features": ("n", terms, FEATURES)})]
+    return exported(FeaturesGraph(posterior), example, ({0: torch.export.Dim("n")},), *told)
+
+
+def _values(shapes: dict[str, tuple[str | int, ...]]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape) for name, shape in shapes.items()]
+
+
+def _constant(array: Array) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(np.array(array, np.float64)), requires_grad=False)
