@@ -62,7 +62,7 @@ def toy_fitted(form: str = "additive", *, outliers: bool = False) -> tuple[Fitte
 
 def raw_latents(encoders: tuple[Encoder, ...], arrays: dict[str, Array]) -> Array:
     """Latents (n, D), not standardised, of float32 images."""
-    import onnxruntime  # noqa: PLC0415 - tests of the client alone have none
+    import onnxruntime
 
     found = []
     for encoder in encoders:

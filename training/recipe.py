@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, model
 from training.data.suits import SUITS
 from training.errors import InputError
 from training.recipe_data import CardsData, FileData, Normalisation, PatchSpectrumData
+from training.recipe_mechanism import MechanismRecipe
 from training.recipe_model import Model
 from training.recipe_sections import Capacity, Card, NonNegative, Positive, Regression, Section
 
@@ -262,8 +263,8 @@ class Recipe(Section):
         return self
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Reads and checks a recipe file.
+def read_any_recipe(path: Path) -> Recipe | MechanismRecipe:
+    """Reads and checks a recipe file; its `kind` says which sections it has.
 
     Raises:
         InputError: RECIPE_NOT_FOUND, RECIPE_NOT_TOML, RECIPE_UNKNOWN_KEY (names the key, where, and the nearest right one), RECIPE_INVALID.
@@ -276,21 +277,34 @@ def read_recipe(path: Path) -> Recipe:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("RECIPE_NOT_TOML", f"{path} is not TOML: {error}.") from error
+    kind = MechanismRecipe if facts.get("kind") == "mechanism" else Recipe
     try:
         # By way of JSON, where a list may become a tuple though types are strict; a date becomes a text and is refused as one.
-        return Recipe.model_validate_json(json.dumps(facts, default=str))
+        return kind.model_validate_json(json.dumps(facts, default=str))
     except ValidationError as error:
-        raise _explained(path, error) from error
+        raise _explained(path, kind, error) from error
 
 
-def _explained(path: Path, error: ValidationError) -> InputError:
+def read_recipe(path: Path) -> Recipe:
+    """A recipe of kind "latent".
+
+    Raises:
+        InputError: as read_any_recipe, and RECIPE_INVALID for one of another kind.
+    """
+    recipe = read_any_recipe(path)
+    if not isinstance(recipe, Recipe):
+        raise InputError("RECIPE_INVALID", f"{path} is a recipe of kind {recipe.kind!r}; one of kind 'latent' is needed here.")
+    return recipe
+
+
+def _explained(path: Path, kind: type[BaseModel], error: ValidationError) -> InputError:
     details = error.errors()
     unknown = next((detail for detail in details if detail["type"] == "extra_forbidden"), None)
     if unknown is None:
         lines = "; ".join(f"{_place(detail['loc'])}: {detail['msg'].removeprefix('Value error, ')}" for detail in details[:5])
         return InputError("RECIPE_INVALID", f"{path} cannot be used: {lines}.")
     *parents, key = unknown["loc"]
-    known = sorted(_keys_at(Recipe, [part for part in parents if isinstance(part, str)]))
+    known = sorted(_keys_at(kind, [part for part in parents if isinstance(part, str)]))
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     advice = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
     section = f"[{_place(tuple(parents))}]" if parents else "the top level"
@@ -299,7 +313,7 @@ def _explained(path: Path, error: ValidationError) -> InputError:
 
 def _place(location: tuple[int | str, ...]) -> str:
     # A discriminated union puts its tag into the location, which the file does not have.
-    tags = ("files", "cards", "patch_spectra")
+    tags = ("files", "cards", "patch_spectra", "patches_field", "ferrosim", "loops", "arrays")
     parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in tags)]
     return ".".join(parts) or "the top level"
 

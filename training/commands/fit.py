@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.commands.options import INTERRUPTED, add_run_options
-from training.recipe import read_recipe
+from training.recipe import read_any_recipe
+from training.recipe_mechanism import MechanismRecipe
 
 if TYPE_CHECKING:
     from training.export.written import Written
@@ -28,15 +29,20 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: anything the user can change.
     """
-    recipe = read_recipe(arguments.recipe)
+    recipe = read_any_recipe(arguments.recipe)
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
     # torch takes seconds to import: a typo in a recipe is told before.
     from training.latent.pipeline import Interrupted, Request, fit_latent  # noqa: PLC0415
 
-    request = Request(recipe, tuple(arguments.data), arguments.channel, arguments.out, arguments.device, arguments.resume, arguments.licence)
+    data, common = tuple(arguments.data), (arguments.channel, arguments.out, arguments.device, arguments.resume, arguments.licence)
     try:
-        written = fit_latent(request)
+        if isinstance(recipe, MechanismRecipe):
+            from training.mechanism.pipeline import MechanismRequest, fit_mechanism  # noqa: PLC0415
+
+            written = fit_mechanism(MechanismRequest(recipe, arguments.recipe.parent, data, *common))
+        else:
+            written = fit_latent(Request(recipe, data, *common))
     except KeyboardInterrupt as error:
         folder = error.folder if isinstance(error, Interrupted) and any(error.folder.glob("*.safetensors")) else None
         told = f"the checkpoint is in {folder}; run the same command with --resume to go on" if folder else "there is no checkpoint yet"
@@ -74,6 +80,10 @@ def _table(written: Written) -> str:
     latent = manifest.latent
     if latent is not None and latent.novelty_threshold is not None:
         lines.append(f"novelty threshold {latent.novelty_threshold:.4g}, exceeded by {latent.novelty_false_alarm_rate:.3g} of the held-out images")
+    coverage = manifest.calibration.interval_coverage
+    if coverage is not None:
+        told = ", ".join(f"{level.probability:.0%}: {level.covered:.1%}" for level in coverage.levels)
+        lines.append(f"central intervals of y held, of {coverage.count} points, {told}")
     lines.append(f"graphs and model agree within {written.parity.worst:.1e} of the output's range ({written.parity.where})")
     lines.append(f"wrote {written.folder} ({sum(entry.size_bytes for entry in manifest.files)} bytes), digest {manifest.digest}")
     return "\n".join(lines)

@@ -34,6 +34,7 @@ from training.recipe_sections import Card
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _PACKAGES = ("gpytorch", "numpy", "onnx", "onnxruntime", "onnxscript", "safetensors", "scipy", "torch")
+HELD_OUT_NAME = "held_out.safetensors"
 GAUGE = (
     "Means of parts are taken over the training points, frozen with the model: a centred part is told less its mean, which the constant holds. "
     "A factor is told with E[b²] = 1 and E[b] > 0 over the same points, and what it multiplies is scaled accordingly."
@@ -57,6 +58,7 @@ class MechanismFacts:
         metrics: figures on held-out data.
         calibration: with `interval_coverage`.
         timings_s: how long each step took; no part of the digest.
+        held_out: what a report draws of held-out points, by `measure.held_out_arrays`; None: the bundle has no held_out.safetensors.
     """
 
     name: str
@@ -71,6 +73,7 @@ class MechanismFacts:
     metrics: tuple[Metric, ...]
     calibration: Calibration
     timings_s: dict[str, float]
+    held_out: dict[str, Array] | None = None
 
 
 def write_mechanism_bundle(bundles: Path, fitted: Fitted, facts: MechanismFacts) -> Written:
@@ -94,6 +97,8 @@ def write_mechanism_bundle(bundles: Path, fitted: Fitted, facts: MechanismFacts)
     files[README_NAME] = mechanism_card(facts.card, facts.name, section, facts.training_data, facts.notes, facts.metrics, facts.calibration).encode(
         "utf-8"
     )
+    if facts.held_out is not None:
+        files[HELD_OUT_NAME] = pack(facts.held_out)
     return write(
         bundles,
         files,

@@ -19,13 +19,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class GraphRunner:
     """One graph of a bundle on the CPU, one thread."""
 
-    def __init__(self, graph: bytes, weights: bytes, output_names: Sequence[str]) -> None:
+    def __init__(self, graph: bytes, weights: bytes | None, output_names: Sequence[str]) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         wanted = external_names(graph)
+        held = {} if weights is None else unpack(weights, path=WEIGHTS_NAME)
         # Both lists live as long as the session: it does not copy.
-        self._shared = {name: array for name, array in unpack(weights, path=WEIGHTS_NAME).items() if name in wanted}
+        self._shared = {name: array for name, array in held.items() if name in wanted}
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._shared.values()]
         options.add_external_initializers(list(self._shared), values)
         self._values = values

@@ -15,6 +15,7 @@ import torch
 
 from dichroic.bundle import TrainingData
 from dichroic.bundle.manifest import canonical_json
+from training.data.folder import named_files
 from training.data.readers import read_data
 from training.errors import InputError
 from training.export.latent_bundle import Facts, write_latent_bundle
@@ -71,7 +72,7 @@ def fit_latent(request: Request) -> Written:
         Interrupted: by Ctrl-C; it says where the checkpoint lies.
     """
     recipe = request.recipe
-    _check_writable(request.out / recipe.name)
+    check_writable(request.out / recipe.name)
     device = choose_device(request.device)
     settle_torch(recipe.training.threads)
     began = time.monotonic()
@@ -163,7 +164,7 @@ def prepare(request: Request) -> Prepared:
         if request.data or request.channel or request.licence:
             raise InputError("DATA_NOT_USED", f"Recipe {recipe.name!r} draws its own data; leave out --data, --channel and --licence.")
         return prepare_drawn(recipe, data)
-    paths = request.data or _named_files(data)
+    paths = request.data or named_files((*data.files, *data.evaluate_only) if data.files else ())
     channel = request.channel or data.channel
     sets = [(path.name in data.evaluate_only, read_data(path, channel)) for path in paths]
     for _, made in sets:
@@ -255,29 +256,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _check_writable(home: Path) -> None:
+def check_writable(home: Path) -> None:
+    """Raises InputError (CANNOT_WRITE) where a folder, or the one it would be made in, cannot be written."""
     # Before hours of training, not after. Nothing is made yet: a bad recipe leaves no empty folder.
     place = next(folder for folder in (home, *home.absolute().parents) if os.path.lexists(folder))
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
             "CANNOT_WRITE", f"The bundle cannot be written to {home}: {place} is no folder, or is not yours to write; give another --out."
         )
-
-
-def _named_files(data: FileData) -> tuple[Path, ...]:
-    names = (*data.files, *data.evaluate_only)
-    folder = os.environ.get("DICHROIC_DATA")
-    if not data.files or not folder:
-        hint = f"or set DICHROIC_DATA to the folder that holds {', '.join(names)}" if data.files else "for instance --data scan.h5"
-        raise InputError("DATA_REQUIRED", f"No data: give --data FILE, {hint}.")
-    return tuple(_find(Path(folder), name) for name in names)
-
-
-def _find(folder: Path, name: str) -> Path:
-    for place in (folder / name, *sorted(folder.glob(f"*/{name}"))):
-        if place.exists():
-            return place
-    raise InputError("DATA_NOT_FOUND", f"There is no {name} in {folder} (DICHROIC_DATA) or its sub-folders; give --data FILE.")
 
 
 def fingerprint_of(recipe: Recipe, prepared: Prepared) -> str:
