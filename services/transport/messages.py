@@ -89,7 +89,7 @@ def _spec(spec: TensorSpec) -> models_pb2.TensorSpec:
     return models_pb2.TensorSpec(
         name=spec.name,
         dtype=DTYPES[spec.dtype],
-        shape=[-1 if length == "n" else length for length in spec.shape],
+        shape=[-1 if isinstance(length, str) else length for length in spec.shape],
         axes=spec.axes,
         unit=spec.unit,
         range_low=bound(spec.range_low, low=True),
