@@ -17,6 +17,15 @@ from services.engine.runtime import NDArray, Runtime
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Which bundle answered. Equal digests answer equally."""
+
+    name: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class LoadedBundle:
     """What the load sequence made of a bundle: checked, warm, not yet serving. `fixed`: its graphs' inputs that are the same for every row."""
 
@@ -59,6 +68,11 @@ class ServingModel:
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
         return self.bundle.manifest
+
+    @property
+    def identity(self) -> Identity:
+        """Name, version and digest, as every answer carries them."""
+        return Identity(self.manifest.name, self.manifest.version, self.bundle.digest)
 
     def signature(self, name: str) -> Signature:
         """The signature of this name.
