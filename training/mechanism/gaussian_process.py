@@ -14,6 +14,8 @@ from training.mechanism.structure import Array, FactorValues, Mechanism, Structu
 # Of the latents, which have unit variance: half of it is where a function of one latent is curved and not yet rough.
 _LENGTHSCALE_MEDIAN, _LENGTHSCALE_LOG_SD = 0.7, 1.0
 _NOISE_FLOOR = 1e-4
+# An outlier's noise variance s² is at least so many times σ², or the two kinds could change places; and what it begins with.
+_OUTLIER_LEAST, _OUTLIER_FIRST = 10.0, 100.0
 # Prior standard deviation of a factor's departure from 1.
 FACTOR_SD = 0.5
 _JITTER = 1e-8
@@ -77,9 +79,12 @@ class FactoredKernel(Kernel):
 
 
 class StructuredGP(gpytorch.Module):
-    """The prior of f with its hyperparameters: kernels, factors, mean and the noise variance σ² >= 1e-4 of y in units of its own variance."""
+    """The prior of f with its hyperparameters: kernels, factors, mean and the noise variance σ² >= 1e-4 of y in units of its own variance.
 
-    def __init__(self, mechanisms: tuple[Mechanism, ...], terms: tuple[Term, ...], centres: dict[str, Array]) -> None:
+    Where it is told of `outliers`, also their noise variance s² >= 10 σ².
+    """
+
+    def __init__(self, mechanisms: tuple[Mechanism, ...], terms: tuple[Term, ...], centres: dict[str, Array], *, outliers: bool = False) -> None:
         super().__init__()
         self.mechanisms = {mechanism.name: mechanism for mechanism in mechanisms}
         self.terms = terms
@@ -87,6 +92,9 @@ class StructuredGP(gpytorch.Module):
         self.register_parameter("raw_noise", nn.Parameter(torch.zeros((), dtype=torch.float64)))
         self.register_constraint("raw_noise", gpytorch.constraints.GreaterThan(_NOISE_FLOOR))
         self.noise = 0.1
+        self.register_parameter("raw_outlier", nn.Parameter(torch.zeros((), dtype=torch.float64)) if outliers else None)
+        if outliers:
+            self.outlier_noise = _OUTLIER_FIRST
         self.factors = nn.ModuleDict({name: Factor(points, _LENGTHSCALE_MEDIAN) for name, points in centres.items()})
         self.kernels = nn.ModuleList(self._kernel(term) for term in terms)
         self.double()
@@ -100,17 +108,39 @@ class StructuredGP(gpytorch.Module):
     def noise(self, value: float) -> None:
         self.initialize(raw_noise=self.raw_noise_constraint.inverse_transform(torch.tensor(value, dtype=torch.float64)))
 
+    @property
+    def outlier_noise(self) -> Tensor:
+        """s², scalar."""
+        return _OUTLIER_LEAST * self.noise + torch.exp(self.raw_outlier)
+
+    @outlier_noise.setter
+    def outlier_noise(self, value: float) -> None:
+        beyond = max(value - _OUTLIER_LEAST * float(self.noise.detach()), 1e-6)
+        self.initialize(raw_outlier=torch.tensor(np.log(beyond), dtype=torch.float64))
+
     def covariance(self, latents: Tensor) -> Tensor:
         """The prior covariance of f at latents (n, D): (n, n)."""
         return sum((kernel(latents).to_dense() for kernel in self.kernels), start=torch.zeros((), dtype=latents.dtype))
 
-    def forward(self, latents: Tensor, y: Tensor, noise_weight: Tensor) -> Tensor:
-        """−log p(y|z) − log p(hyperparameters), per point, scalar; a point's noise variance is σ² times its weight."""
-        total = self.covariance(latents) + torch.diag(self.noise * noise_weight)
+    def forward(self, latents: Tensor, y: Tensor, good: Tensor | None = None) -> Tensor:
+        """−log p(y|z) − log p(hyperparameters), per point, scalar.
+
+        With `good` (N,), the probabilities r_i that a point is no outlier, the first is the expected log likelihood over who is one, as far as f can
+        be integrated out of it: Σ_i r_i log N(y_i; f_i, σ²) + (1 − r_i) log N(y_i; f_i, s²) is the log of a Gaussian in f with the precision
+        β_i = r_i/σ² + (1 − r_i)/s², and of a constant in f, −½ (log β_i + r_i log σ² + (1 − r_i) log s²). Without the constant, σ² would be
+        judged by the residuals of the outliers too.
+        """
+        if good is None:
+            noise, beside = self.noise * torch.ones_like(y), torch.zeros((), dtype=y.dtype)
+        else:
+            precision = good / self.noise + (1 - good) / self.outlier_noise
+            noise = 1 / precision
+            beside = 0.5 * (torch.log(precision) + good * torch.log(self.noise) + (1 - good) * torch.log(self.outlier_noise)).sum()
+        total = self.covariance(latents) + torch.diag(noise)
         factor = torch.linalg.cholesky(total)
         half = torch.linalg.solve_triangular(factor, (y - self.mean)[:, None], upper=False)
         # −log N(y; μ, Σ) = |L⁻¹(y − μ)|²/2 + log det L + n/2 log 2π
-        negative = 0.5 * torch.square(half).sum() + torch.log(torch.diagonal(factor)).sum() + 0.5 * len(y) * np.log(2 * np.pi)
+        negative = 0.5 * torch.square(half).sum() + torch.log(torch.diagonal(factor)).sum() + 0.5 * len(y) * np.log(2 * np.pi) + beside
         for _, module, prior, closure, _ in self.named_priors():
             negative = negative - prior.log_prob(closure(module)).sum()
         for found in self.factors.values():
@@ -123,7 +153,10 @@ class StructuredGP(gpytorch.Module):
         for term, kernel in zip(self.terms, self.kernels, strict=True):
             scaled = kernel.base if isinstance(kernel, FactoredKernel) else kernel
             parts = list(scaled.base_kernel.kernels) if isinstance(scaled.base_kernel, gpytorch.kernels.ProductKernel) else [scaled.base_kernel]
-            lengthscales = {name: _numpy(part.lengthscale)[0] for name, part in zip(term.mechanisms, parts, strict=True)}
+            lengthscales = {
+                name: np.broadcast_to(_numpy(part.lengthscale)[0], self.mechanisms[name].size).copy()
+                for name, part in zip(term.mechanisms, parts, strict=True)
+            }
             terms.append(TermValues(term, float(scaled.outputscale.detach()), lengthscales))
         factors = {
             name: FactorValues(
@@ -142,14 +175,16 @@ class StructuredGP(gpytorch.Module):
     def _kernel(self, term: Term) -> Kernel:
         kernels = []
         for name in term.mechanisms:
-            columns = self.mechanisms[name].columns
+            mechanism = self.mechanisms[name]
             options = {
-                "ard_num_dims": self.mechanisms[name].size,
-                "active_dims": tuple(range(columns.start, columns.stop)),
+                "ard_num_dims": None if mechanism.shared else mechanism.size,
+                "active_dims": tuple(range(mechanism.start, mechanism.start + mechanism.size)),
                 "lengthscale_prior": LogNormalPrior(float(np.log(_LENGTHSCALE_MEDIAN)), _LENGTHSCALE_LOG_SD),
             }
-            kernels.append(RBFKernel(**options) if self.mechanisms[name].family == "rbf" else MaternKernel(nu=2.5, **options))
-            kernels[-1].lengthscale = _LENGTHSCALE_MEDIAN
+            if mechanism.shortest > 0:
+                options["lengthscale_constraint"] = gpytorch.constraints.GreaterThan(mechanism.shortest)
+            kernels.append(RBFKernel(**options) if mechanism.family == "rbf" else MaternKernel(nu=2.5, **options))
+            kernels[-1].lengthscale = max(_LENGTHSCALE_MEDIAN, 2 * mechanism.shortest)
         base = kernels[0] if len(kernels) == 1 else gpytorch.kernels.ProductKernel(*kernels)
         scaled = ScaleKernel(base, outputscale_prior=GammaPrior(1.0, 0.5))
         scaled.outputscale = 1.0 / len(self.terms)

@@ -30,12 +30,17 @@ class Mechanism:
         start: first column.
         size: d_m >= 1.
         family: of its kernel k_m, with one lengthscale for each latent (ARD).
+        shared: one lengthscale for all its latents instead, as pixels of one picture should have.
+        shortest: the least lengthscale, in the unit of the latents. Where mechanisms are correlated in space, what varies faster than this is
+            another's to tell.
     """
 
     name: str
     start: int
     size: int
     family: Family = "rbf"
+    shared: bool = False
+    shortest: float = 0.0
 
     @property
     def columns(self) -> slice:
