@@ -13,6 +13,7 @@ from training.errors import InputError
 from training.mechanism import robust
 from training.mechanism.figures import nlpd
 from training.mechanism.gaussian_process import FACTOR_SD, StructuredGP
+from training.mechanism.measure import measure_of
 from training.mechanism.posterior import Posterior
 from training.mechanism.robust import Outliers
 from training.mechanism.structure import Array, Mechanism, Structure, Term
@@ -99,9 +100,11 @@ def fit(
     rng = np.random.default_rng(seed)
     factor_names = sorted({name for term in terms for name in term.factors})
     centres = {m.name: _spread_points(m.of(latents), _MOST_CENTRES, rng) for m in mechanisms if m.name in factor_names}
+    orthogonal = {name for term in terms for name in term.orthogonal}
+    measures = {m.name: measure_of(m.of(latents), seed=seed) for m in mechanisms if m.name in orthogonal}
     best: tuple[float, StructuredGP, list[float]] | None = None
     for start in tqdm(range(starts), desc="hyperparameters", unit="start", delay=2, leave=False, disable=None):
-        model = StructuredGP(mechanisms, terms, centres, outliers=outliers)
+        model = StructuredGP(mechanisms, terms, centres, measures, outliers=outliers)
         if outliers:
             model.outlier_noise = guess.variance
         if start:
