@@ -13,7 +13,7 @@ from training.recipe_sections import Card, NonNegative, Section, Text
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Count = Annotated[int, Field(ge=20, le=200_000)]
-Form = Literal["additive", "product", "mixed", "scaled"]
+Form = Literal["additive", "product", "mixed", "scaled", "offset_scaled"]
 EncoderKind = Literal["identity", "one-hot", "pca", "bundle", "recipe"]
 Baseline = Literal["plain_gp", "deep_kernel", "random_forest", "product_gp"]
 
@@ -166,7 +166,7 @@ class QuantitySpec(Section):
 
 
 class Structured(Section):
-    """The form of f. With "scaled", `factor` is the mechanism that multiplies the function of `of`; left out otherwise."""
+    """The form of f. With "scaled" (b·h) and "offset_scaled" (a + b·h), `factor` is the mechanism that multiplies the function h of `of`."""
 
     form: Form = "additive"
     factor: Name | None = None
@@ -174,8 +174,8 @@ class Structured(Section):
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        if (self.form == "scaled") != (self.factor is not None) or (self.factor is None) != (self.of is None):
-            raise ValueError('form = "scaled", and no other, needs factor and of: which mechanism multiplies whose function')
+        if (self.form in ("scaled", "offset_scaled")) != (self.factor is not None) or (self.factor is None) != (self.of is None):
+            raise ValueError('the forms "scaled" and "offset_scaled", and no others, need factor and of: which mechanism multiplies whose function')
         if self.factor is not None and self.factor == self.of:
             raise ValueError("factor and of are two mechanisms")
         return self

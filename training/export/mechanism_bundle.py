@@ -37,7 +37,8 @@ _PACKAGES = ("gpytorch", "numpy", "onnx", "onnxruntime", "onnxscript", "safetens
 HELD_OUT_NAME = "held_out.safetensors"
 GAUGE = (
     "Means of parts are taken over the training points, frozen with the model: a centred part is told less its mean, which the constant holds. "
-    "A factor is told with E[b²] = 1 and E[b] > 0 over the same points, and what it multiplies is scaled accordingly."
+    "A factor is told with E[b²] = 1 and E[b] > 0 over the same points, and what it multiplies is scaled accordingly. "
+    "An interaction, and the function of an offset-scaled form, have the mean zero over each of their mechanisms' training latents."
 )
 
 

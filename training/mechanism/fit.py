@@ -14,6 +14,7 @@ from training.mechanism import robust
 from training.mechanism.figures import nlpd
 from training.mechanism.gaussian_process import FACTOR_SD, StructuredGP
 from training.mechanism.posterior import Posterior
+from training.mechanism.reference_measure import measure_of
 from training.mechanism.robust import Outliers
 from training.mechanism.structure import Array, Mechanism, Structure, Term
 
@@ -21,8 +22,9 @@ _ROUNDS, _STEPS = 20, 8
 # Rounds without a better held-out density after which a start is given up.
 _PATIENCE = 4
 _MOST_CENTRES = 16
-# Fits with new weights where there may be outliers; σ² before the first, of y's own.
-_REWEIGHTINGS, _FIRST_NOISE = 6, 0.1
+# Where there may be outliers: short fits with new probabilities, at most; the mean change of these under which another would tell nothing; and
+# the rounds of each.
+_REWEIGHTINGS, _SETTLED, _SHORT_ROUNDS = 12, 2e-3, 2
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,16 @@ class Fitted:
 
 @dataclass(frozen=True)
 class _Points:
-    """Standardised: `latents` (N, D), `y` (N,), which are for `validation` (N,), each noise variance over σ² (N,), and what is known of outliers."""
+    """Standardised: `latents` (N, D), `y` (N,) and which are for `validation` (N,).
+
+    Where there may be outliers: the probabilities that each is `good` (N,), and the outliers' `share` π.
+    """
 
     latents: Array
     y: Array
     validation: Array
-    noise_weight: Array
-    outliers: Outliers | None
+    good: Array | None = None
+    share: float = 0.0
 
 
 def fit(
@@ -88,50 +93,68 @@ def fit(
     centre, scale = robust.middle_and_spread(y) if outliers else (float(np.mean(y)), float(np.std(y)))
     if not scale > 0:
         raise InputError("CONSTANT_TARGET", "y has the same value at half of the points or more: there is nothing to explain. Look into the data.")
-    points = _Points(latents, (y - centre) / scale, validation, np.ones(len(y)), None)
+    points = _Points(latents, (y - centre) / scale, validation)
     if outliers:
         guess, good = robust.first_guess(points.y)
-        points = replace(points, noise_weight=guess.noise_weight(good, _FIRST_NOISE), outliers=guess)
+        points = replace(points, good=good, share=guess.share)
     rng = np.random.default_rng(seed)
     factor_names = sorted({name for term in terms for name in term.factors})
     centres = {m.name: _spread_points(m.of(latents), _MOST_CENTRES, rng) for m in mechanisms if m.name in factor_names}
+    orthogonal = {name for term in terms for name in term.orthogonal}
+    measures = {m.name: measure_of(m.of(latents), seed=seed) for m in mechanisms if m.name in orthogonal}
     best: tuple[float, StructuredGP, list[float]] | None = None
     for start in tqdm(range(starts), desc="hyperparameters", unit="start", delay=2, leave=False, disable=None):
-        model = StructuredGP(mechanisms, terms, centres)
+        model = StructuredGP(mechanisms, terms, centres, measures, outliers=outliers)
+        if outliers:
+            model.outlier_noise = guess.variance
         if start:
             _scatter(model, rng)
         own = points
         for _ in range(_REWEIGHTINGS if outliers else 0):
-            _one_start(model, own)
-            own = _reweighted(model, own)
+            _one_start(model, own, _SHORT_ROUNDS)
+            before, own = own, _judged(model, own)
+            if _change(before, own) < _SETTLED:
+                break
         found = _one_start(model, own)
         if outliers:
-            own = _reweighted(model, own)
+            own = _judged(model, own)
         if best is None or found[0] < best[0]:
             best, chosen = found, own
     assert best is not None  # noqa: S101 (starts >= 1)
     value, model, losses = best
     structure = _in_unit(model, chosen, centre, scale)
-    noise = float(model.noise.detach()) * scale**2
-    posterior = Posterior(structure, latents, y, noise * chosen.noise_weight, np.full(len(y), 1 / len(y)))
-    told = None if chosen.outliers is None else replace(chosen.outliers, variance=chosen.outliers.variance * scale**2)
-    return Fitted(structure, posterior, noise, told, value + float(np.log(scale)), tuple(losses))
+    posterior = Posterior(structure, latents, y, _noise(model, chosen) * scale**2, np.full(len(y), 1 / len(y)))
+    told = replace(_outliers(model, chosen), variance=float(model.outlier_noise.detach()) * scale**2) if outliers else None
+    return Fitted(structure, posterior, float(model.noise.detach()) * scale**2, told, value + float(np.log(scale)), tuple(losses))
 
 
-def _one_start(model: StructuredGP, points: _Points) -> tuple[float, StructuredGP, list[float]]:
+def _noise(model: StructuredGP, points: _Points) -> Array:
+    """Each point's noise variance (N,)."""
+    noise = float(model.noise.detach())
+    if points.good is None:
+        return np.full(len(points.y), noise)
+    return noise * _outliers(model, points).noise_weight(points.good, noise)
+
+
+def _outliers(model: StructuredGP, points: _Points) -> Outliers:
+    return Outliers(points.share, float(model.outlier_noise.detach()))
+
+
+def _one_start(model: StructuredGP, points: _Points, rounds: int = _ROUNDS) -> tuple[float, StructuredGP, list[float]]:
     """L-BFGS in rounds; the hyperparameters of the round with the best held-out density."""
     fitted = ~points.validation
-    inputs, targets, weight = (torch.from_numpy(values[fitted]) for values in (points.latents, points.y, points.noise_weight))
+    inputs, targets = (torch.from_numpy(values[fitted]) for values in (points.latents, points.y))
+    good = None if points.good is None else torch.from_numpy(points.good[fitted])
     optimiser = torch.optim.LBFGS(model.parameters(), lr=1.0, max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
-        loss: torch.Tensor = model(inputs, targets, weight)
+        loss: torch.Tensor = model(inputs, targets, good)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     best, best_state, since, losses = np.inf, copy.deepcopy(model.state_dict()), 0, []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         try:
             losses.append(float(optimiser.step(closure).detach()))  # type: ignore[no-untyped-call]
         except torch.linalg.LinAlgError:
@@ -153,38 +176,41 @@ def _posterior(model: StructuredGP, points: _Points, rows: Array) -> Posterior:
     """Of the standardised points `rows` (N,) bool, without the factors' own uncertainty."""
     structure = model.structure({name: np.zeros((len(f.weights), len(f.weights))) for name, f in model.factors.items()})
     count = int(rows.sum())
-    noise = float(model.noise.detach()) * points.noise_weight[rows]
-    return Posterior(structure, points.latents[rows], points.y[rows], noise, np.full(count, 1 / count))
+    return Posterior(structure, points.latents[rows], points.y[rows], _noise(model, points)[rows], np.full(count, 1 / count))
 
 
 def _held_out(model: StructuredGP, points: _Points) -> float:
     told = _posterior(model, points, ~points.validation).predict(points.latents[points.validation])
     noise, truth = float(model.noise.detach()), points.y[points.validation]
-    if points.outliers is None:
+    if points.good is None:
         return nlpd(told.total_mean, told.total_variance + noise, truth)
-    return -float(np.mean(points.outliers.log_density(told.total_mean, told.total_variance, truth, noise)))
+    return -float(np.mean(_outliers(model, points).log_density(told.total_mean, told.total_variance, truth, noise)))
 
 
-def _reweighted(model: StructuredGP, points: _Points) -> _Points:
-    """One round of expectation maximisation over who is an outlier: each point is judged by what the others say, as a new point will be.
+def _judged(model: StructuredGP, points: _Points) -> _Points:
+    """Who is an outlier, and how many are: each point is judged by what the others say, as a new point will be.
 
-    By itself, a lonely wrong point would be good for ever. Those set aside are judged too, and tell nothing of π and s².
+    By itself, a lonely wrong point would be good for ever. Those set aside are judged too, and tell nothing of π.
     """
-    assert points.outliers is not None  # noqa: S101 (asked for)
     fitted, noise = ~points.validation, float(model.noise.detach())
-    given = _posterior(model, points, fitted)
+    given, outliers = _posterior(model, points, fitted), _outliers(model, points)
     # Leave one out: y_i − E[f_i | the others] = α_i/d_i and var[y_i | the others] = 1/d_i with d = diag Σ⁻¹.
     precision = np.einsum("ji,ji->i", given.inverse, given.inverse)
     residual, variance = given.alpha / precision, np.clip(1 / precision - given.noise_variance, 0, None)
-    good = points.outliers.good(residual, variance, noise)
-    found = robust.fitted_outliers(residual, variance, good, noise)
-    weight = np.empty(len(points.y))
-    weight[fitted] = found.noise_weight(good, noise)
+    good = np.empty(len(points.y))
+    good[fitted] = outliers.good(residual, variance, noise)
+    share = robust.share_of(good[fitted])
     if points.validation.any():
         told = given.predict(points.latents[points.validation])
-        aside = found.good(points.y[points.validation] - told.total_mean, told.total_variance, noise)
-        weight[points.validation] = found.noise_weight(aside, noise)
-    return replace(points, noise_weight=weight, outliers=found)
+        aside = replace(outliers, share=share)
+        good[points.validation] = aside.good(points.y[points.validation] - told.total_mean, told.total_variance, noise)
+    return replace(points, good=good, share=share)
+
+
+def _change(before: _Points, after: _Points) -> float:
+    """How far the probabilities moved, in the mean."""
+    assert before.good is not None and after.good is not None  # noqa: S101, PT018 (asked for)
+    return float(np.mean(np.abs(after.good - before.good)))
 
 
 def _in_unit(model: StructuredGP, points: _Points, centre: float, scale: float) -> Structure:
@@ -197,12 +223,13 @@ def _in_unit(model: StructuredGP, points: _Points, centre: float, scale: float) 
 
 def _laplace(model: StructuredGP, name: str, points: _Points) -> Array:
     """Covariance (M, M) of a factor's weights: the inverse Hessian of −log p(w, y | the other hyperparameters)."""
-    inputs, targets, weight = (torch.from_numpy(values) for values in (points.latents, points.y, points.noise_weight))
+    inputs, targets = (torch.from_numpy(values) for values in (points.latents, points.y))
+    good = None if points.good is None else torch.from_numpy(points.good)
     at = model.factors[name].weights.detach().clone()
 
     def negative(values: torch.Tensor) -> torch.Tensor:
         # The weights as this function's argument, everything else as it is.
-        found: torch.Tensor = torch.func.functional_call(model, {f"factors.{name}.weights": values}, (inputs, targets, weight))
+        found: torch.Tensor = torch.func.functional_call(model, {f"factors.{name}.weights": values}, (inputs, targets, good))
         return found * len(targets)
 
     hessian = torch.autograd.functional.hessian(negative, at).numpy()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from training.mechanism.posterior import Posterior
-from training.mechanism.structure import Array, FactorValues, TermValues
+from training.mechanism.structure import Array, FactorValues, Term, TermValues
 from training.mechanism.truncate import LowRank
 
 # Names of the graph's inputs beside the latents, in their order. N grows with observations; a row of zeros in all of them changes nothing.
@@ -45,8 +45,11 @@ class PosteriorGraph(nn.Module):
         self.mean = _constant(np.array(structure.mean))
         self.centred = [values.term.centred for values in structure.terms]
         self.scales = _constant(posterior.factor_scales)
-        self.prior = _constant(np.array([values.variance for values in structure.terms]) * posterior.factor_scales**2)
-        self.row_scale = _constant(np.array([values.variance for values in structure.terms]) * posterior.factor_scales)
+        variances = np.array([values.variance / len(values.term.products) for values in structure.terms])
+        self.prior_scale = _constant(variances * posterior.factor_scales**2)
+        self.row_scale = _constant(variances * posterior.factor_scales)
+        # Of orthogonal kernels, by term and mechanism: the measure's points, and what they are weighted with in u.
+        self.measures, self.mean_weights = nn.ParameterDict(), nn.ParameterDict()
         self.lengthscales = nn.ParameterList()
         self.columns: list[list[tuple[int, slice, str]]] = []
         for values in structure.terms:
@@ -55,6 +58,9 @@ class PosteriorGraph(nn.Module):
                 mechanism = structure.mechanism(name)
                 own.append((len(self.lengthscales), mechanism.columns, mechanism.family))
                 self.lengthscales.append(_constant(values.lengthscales[name]))
+                if name in values.term.orthogonal:
+                    self.measures[name] = _constant(structure.measures[name].points)
+                    self.mean_weights[f"{len(self.columns)}_{name}"] = _constant(structure.mean_weights(values, name))
             self.columns.append(own)
         self.factors = nn.ModuleDict({name: _Factor(values) for name, values in structure.factors.items()})
         slopes = posterior.mean_slopes
@@ -85,7 +91,8 @@ class PosteriorGraph(nn.Module):
         half = half.reshape(len(terms), -1, half.shape[1]) - (self.is_centred[:, None] * gauge_half.T)[:, None, :]
         with_gauge = (rows @ reference).T * self.is_centred
         pairs = half.permute(1, 0, 2)  # (n, T, N)
-        diagonal = self.prior + gauge_variance * self.is_centred - 2 * with_gauge
+        prior = torch.stack([self._prior(index, latents) for index in range(len(terms))], dim=1)
+        diagonal = prior + gauge_variance * self.is_centred - 2 * with_gauge
         covariance = torch.diag_embed(diagonal) - pairs @ pairs.transpose(1, 2)
         sum_half = gauge_half.sum(dim=1)
         constant_variance = gauge_variance.sum() - (sum_half * sum_half).sum()
@@ -101,10 +108,28 @@ class PosteriorGraph(nn.Module):
 
     def _rows(self, index: int, values: TermValues, latents: Tensor, points: Tensor) -> Tensor:
         """Cov(c g(*), y) (n, N) of a term."""
-        result = self.row_scale[index] * self._product(values, points)[None, :]
-        for place, columns, family in self.columns[index]:
-            result = result * _correlation(family, latents[:, columns], points[:, columns], self.lengthscales[place])
-        return result
+        kernels = []
+        for name, (place, columns, family) in zip(values.term.mechanisms, self.columns[index], strict=True):
+            own = _correlation(family, latents[:, columns], points[:, columns], self.lengthscales[place])
+            if name in values.term.orthogonal:
+                first, second = (self._embedding(index, name, each) for each in (latents, points))
+                own = own - first[:, None] * second[None, :]
+            kernels.append(own)
+        return self.row_scale[index] * self._product(values, points)[None, :] * total_product(values.term, kernels)
+
+    def _prior(self, index: int, latents: Tensor) -> Tensor:
+        """The prior variance (n,) of c g."""
+        term, kernels = self.structure.terms[index].term, []
+        for name in term.mechanisms:
+            own = torch.ones_like(latents[:, 0])
+            kernels.append(own - self._embedding(index, name, latents) ** 2 if name in term.orthogonal else own)
+        return self.prior_scale[index] * total_product(term, kernels)
+
+    def _embedding(self, index: int, name: str, latents: Tensor) -> Tensor:
+        """The function u (n,) of an orthogonal kernel: see structure.py."""
+        place, columns, family = self.columns[index][self.structure.terms[index].term.mechanisms.index(name)]
+        rows = _correlation(family, latents[:, columns], self.measures[name], self.lengthscales[place])
+        return rows @ self.mean_weights[f"{index}_{name}"]
 
     def _product(self, values: TermValues, latents: Tensor, *, but: str = "") -> Tensor:
         product = torch.ones_like(latents[:, 0])
@@ -149,6 +174,14 @@ class _Factor(nn.Module):
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         features = _correlation("rbf", latents, self.centres, self.lengthscale) @ self.whitening.T
         return self.offset + features @ self.weights, features
+
+
+def total_product(term: Term, kernels: list[Tensor]) -> Tensor:
+    """The sum, over the term's sets of mechanisms, of the products of their kernels: of an interaction Π (1 + k_m) − 1 − Σ k_m."""
+    product = kernels[0] + 1 if term.interaction else kernels[0]
+    for kernel in kernels[1:]:
+        product = product * (kernel + 1 if term.interaction else kernel)
+    return product - 1 - sum(kernels[1:], start=kernels[0]) if term.interaction else product
 
 
 def _times_lower(rows: Tensor, lower: Tensor) -> Tensor:

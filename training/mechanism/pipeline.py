@@ -25,7 +25,7 @@ from training.mechanism.encoders import Encoder, from_bundle, identity, one_hot,
 from training.mechanism.fit import fit
 from training.mechanism.measure import NOMINAL_90, calibration_of, covered, held_out, held_out_arrays, metrics_of
 from training.mechanism.prepare import Points, PreparedPoints, prepare_points
-from training.mechanism.structure import Array, Mechanism, Term, additive, mixed, product, scaled
+from training.mechanism.structure import Array, Mechanism, Term, additive, mixed, offset_scaled, product, scaled
 from training.recipe import read_recipe
 from training.recipe_mechanism import MechanismRecipe, MechanismSpec, Structured
 
@@ -123,10 +123,9 @@ def fit_mechanism(request: MechanismRequest) -> Written:
 
 def terms_of(structured: Structured, names: list[str]) -> tuple[Term, ...]:
     """The terms of a declared form over these mechanisms."""
-    if structured.form == "scaled":
-        assert structured.factor is not None and structured.of is not None  # noqa: S101, PT018 - the recipe refuses others
+    if structured.factor is not None and structured.of is not None:
         rest = [name for name in names if name not in (structured.factor, structured.of)]
-        return scaled(structured.factor, structured.of, *rest)
+        return (scaled if structured.form == "scaled" else offset_scaled)(structured.factor, structured.of, *rest)
     return {"additive": additive, "product": product, "mixed": mixed}[structured.form](*names)
 
 

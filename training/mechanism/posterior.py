@@ -115,7 +115,7 @@ class Posterior:
             rows = structure.covariance(values, latents, self.latents, bare=True) * scale[index]
             mean[:, index] = rows @ self.alpha
             halves.append(solve_triangular(self.cholesky, rows.T, lower=True))
-            prior[:, index] = values.variance * scale[index] ** 2
+            prior[:, index] = structure.prior(values, latents) * scale[index] ** 2
             if values.term.centred:
                 with_gauge[:, index] = rows @ self.reference
         # Of the values v (n, T) and the gauge's means r (T,) together: cov = prior − halvesᵀ halves.

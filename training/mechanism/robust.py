@@ -1,8 +1,9 @@
 """Noise with outliers, as one noise variance for each point, so that the posterior stays Gaussian.
 
 ε ~ (1 − π) N(0, σ²) + π N(0, s²): most points are good, a share π is not, such as failed fits of loops. Given what the posterior says of f at a
-point, that it is good has the probability r; expectation maximisation alternates between these, π and s², and the fit, in which the point's
-precision is its mean r/σ² + (1 − r)/s². A point far from what the others say counts for next to nothing. Student's t, which knows all that lies
+point, that it is good has the probability r; expectation maximisation alternates between these with π, and the fit, in which the point's
+precision is its mean r/σ² + (1 − r)/s²; σ², s² and the hyperparameters have one objective there, the expected likelihood
+(`gaussian_process.StructuredGP.forward`). A point far from what the others say counts for next to nothing. Student's t, which knows all that lies
 between good and bad, would need hundreds of such rounds where a quarter of the points is bad.
 """
 
@@ -42,18 +43,45 @@ class Outliers:
         result: Array = np.logaddexp(good, bad)
         return result
 
+    def mean_variance(self, noise_variance: float) -> float:
+        """Of the noise of a point of unknown kind."""
+        return (1 - self.share) * noise_variance + self.share * self.variance
 
-def fitted_outliers(residual: Array, variance: Array, good: Array, noise_variance: float) -> Outliers:
-    """π and s² of points (n,) that are good with the probabilities `good`; s² is at least ten times σ², or the two kinds could change places."""
-    bad = 1 - good
-    square = float(np.sum(bad * (residual**2 + variance)) / max(float(np.sum(bad)), 1e-9))
-    return Outliers(float(np.clip(np.mean(bad), 1e-3, 0.5)), max(square, 10 * noise_variance))
+    def reach(self, mean: Array, variance: Array, truth: Array, noise_variance: float) -> Array:
+        """Probability (n,) of the central interval of y that just holds `truth`, where f is N(mean, variance): 0.9 and less is inside the 90 %."""
+        off = np.abs(truth - mean)
+        good, bad = (2 * norm.cdf(off / np.sqrt(variance + noise)) - 1 for noise in (noise_variance, self.variance))
+        result: Array = (1 - self.share) * good + self.share * bad
+        return result
+
+
+def of_residuals(residual: Array, variance: Array) -> tuple[float, Outliers]:
+    """σ² and the outliers of residuals y − E f (n,) alone, f of known variances (n,): the mixture's own expectation maximisation, with f open.
+
+    For models of which only predictions are at hand.
+    """
+    middle = max(float(np.median(residual**2)) / 0.455, 1e-12)  # of a χ² with one degree of freedom
+    noise, found = middle, Outliers(0.1, 20 * middle)
+    for _ in range(200):
+        good = found.good(residual, variance, noise)
+        means = []
+        for weight, own in ((good, noise), (1 - good, found.variance)):
+            # Of ε given its kind: mean shrunk by gain = own/(own + var f), and what stays open of it.
+            gain = own / (own + variance)
+            means.append(float(np.sum(weight * (np.square(gain * residual) + own * (1 - gain))) / max(float(np.sum(weight)), 1e-9)))
+        noise, found = means[0], Outliers(share_of(good), max(means[1], 10 * means[0]))
+    return noise, found
+
+
+def share_of(good: Array) -> float:
+    """π of points (n,) that are good with these probabilities, in [0.001, 0.5]."""
+    return float(np.clip(np.mean(1 - good), 1e-3, 0.5))
 
 
 def first_guess(y: Array) -> tuple[Outliers, Array]:
     """Of standardised y (n,), before anything is fitted: far from the middle by more than four spreads is bad."""
     far = np.abs(y) > 4
-    good = np.where(far, 0.01, 0.99)
+    good = np.where(far, 0.0, 0.99)
     return Outliers(float(np.clip(np.mean(far), 0.01, 0.5)), max(10.0, float(np.mean(y[far] ** 2)) if far.any() else 10.0)), good
 
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from training.export.graphs import exported
-from training.mechanism.graph import PosteriorGraph
+from training.mechanism.graph import PosteriorGraph, total_product
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Array, Structure
 
@@ -30,14 +30,15 @@ class RowsGraph(PosteriorGraph):
         terms = self.structure.terms
         rows = torch.stack([self._rows(index, values, latents, points) for index, values in enumerate(terms)], dim=1)
         factor, _ = self._factors(latents)
-        return rows, factor, self.prior[None, :] * torch.ones_like(factor)
+        return rows, factor, torch.stack([self._prior(index, latents) for index in range(len(terms))], dim=1)
 
 
 class FeaturesGraph(PosteriorGraph):
     """Latents (n, D) to `features` (n, T, F) φ with E[φ_t(x)·φ_t(x')] the prior covariance of c g_t (Rahimi and Recht 2007).
 
     φ_tj = s_t c_t √(1/F) Π_m √2 cos(ω_jm·z^m + p_jm), ω from the kernel's spectral density, p uniform; the product over mechanisms, drawn
-    independently, has the product of their correlations as its mean.
+    independently, has the product of their correlations as its mean. Of an orthogonal kernel each cosine is told less u(z) times its own part along
+    the measure's mean, as the kernel is; see structure.py.
     """
 
     def __init__(self, posterior: Posterior, *, seed: int = 7) -> None:
@@ -50,17 +51,26 @@ class FeaturesGraph(PosteriorGraph):
                 self.frequencies.append(_constant(omega.T.copy()))
                 self.phases.append(_constant(phase))
         self.root_two = _constant(np.array(np.sqrt(2.0)))
-        self.amplitude = _constant(np.sqrt(np.array([values.variance for values in posterior.structure.terms]) / FEATURES) * posterior.factor_scales)
+        variances = np.array([values.variance / len(values.term.products) for values in posterior.structure.terms])
+        self.amplitude = _constant(np.sqrt(variances / FEATURES) * posterior.factor_scales)
 
     def forward(self, latents: Tensor) -> Tensor:  # type: ignore[override]
         """See the class."""
         found = []
-        for index, own in enumerate(self.columns):
-            product = self.amplitude[index] * torch.ones_like(self.phases[0])[None, :]
-            for place, columns, _ in own:
-                product = product * (self.root_two * torch.cos(latents[:, columns] @ self.frequencies[place] + self.phases[place]))
-            found.append(product)
+        for index, values in enumerate(self.structure.terms):
+            waves = []
+            for name, (place, columns, _) in zip(values.term.mechanisms, self.columns[index], strict=True):
+                wave = self._wave(place, latents[:, columns])
+                if name in values.term.orthogonal:
+                    along = self.mean_weights[f"{index}_{name}"] @ self._wave(place, self.measures[name])
+                    wave = wave - self._embedding(index, name, latents)[:, None] * along[None, :]
+                waves.append(wave)
+            found.append(self.amplitude[index] * total_product(values.term, waves))
         return torch.stack(found, dim=1)
+
+    def _wave(self, place: int, own: Tensor) -> Tensor:
+        """√2 cos(ω·z + p) (n, F) at a mechanism's own latents (n, d)."""
+        return self.root_two * torch.cos(own @ self.frequencies[place] + self.phases[place])
 
 
 def _spectral(structure: Structure, name: str, lengthscale: Array, rng: np.random.Generator) -> tuple[Array, Array]:

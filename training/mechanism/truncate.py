@@ -1,13 +1,14 @@
 """The posterior in low rank, with a certified bound on what that changes.
 
 A prediction needs V_t(x) = L⁻¹ k_t(Z, x) of every term, N² products each. With G = L⁻¹ (Σ_t K_t) L⁻ᵀ = Σ_i λ_i u_i u_iᵀ, λ falling, and U its first r
-eigenvectors, U Uᵀ V takes V's place: r·N products. For every x, seen or not, k_t(Z, x) = K_t^½ a with |a|² <= s_t², since the covariance of Z
-and x together has no negative eigenvalue, and L⁻¹ K_t L⁻ᵀ is no larger than G; so
+eigenvectors, U Uᵀ V takes V's place: r·N products. For every x, seen or not, k_t(Z, x) = K_t^½ a with |a|² <= k_t(x, x), since the covariance of
+Z and x together has no negative eigenvalue; k_t(x, x) is s_t², or less where a kernel is orthogonal; and L⁻¹ K_t L⁻ᵀ is no larger than G; so
 
     |V_t(x) − U Uᵀ V_t(x)|² <= s_t² λ_{r+1}.
 
 What is left out is orthogonal to what is kept, for all terms alike: a covariance of terms s and t changes by no more than s_s s_t λ_{r+1}. Parts
-are told less their means over the reference points: the same holds of them with the part's own prior variance, at most 2 s_t², in place of s_t².
+are told less their means over the reference points: the same holds of them with the part's own prior variance, at most 2 s_t² (the kernels of
+such parts are not orthogonal, and so nowhere negative), in place of s_t².
 Bases of the terms' own would leave √λ_{r+1} in the covariances between them, which float64 cannot make small. Means do not change at all. Of terms
 with factors, s_t is that of c·g.
 """

@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from training.mechanism.posterior import Posterior
-from training.mechanism.structure import FactorValues, Mechanism, Structure, Term, TermValues, additive, correlation, mixed, product, scaled
+from training.mechanism.structure import (
+    FactorValues,
+    Measure,
+    Mechanism,
+    Structure,
+    Term,
+    TermValues,
+    additive,
+    correlation,
+    mixed,
+    offset_scaled,
+    product,
+    scaled,
+)
 
 MECHANISMS = (Mechanism("patch", 0, 2), Mechanism("position", 2, 2), Mechanism("age", 4, 1, "matern52"))
 FORMS: dict[str, tuple[Term, ...]] = {
@@ -13,6 +26,7 @@ FORMS: dict[str, tuple[Term, ...]] = {
     "product": product("patch", "position", "age"),
     "mixed": mixed("patch", "position", "age"),
     "scaled": scaled("patch", "position", "age"),
+    "offset_scaled": offset_scaled("patch", "position", "age"),
 }
 COUNT = 40
 
@@ -30,6 +44,13 @@ def factor_values(seed: int = 3) -> FactorValues:
     return FactorValues(centres, lengthscale, whitening, 0.4 * rng.normal(size=3), 1.0, root @ root.T, 0.5)
 
 
+def measure(mechanism: Mechanism) -> Measure:
+    """Seven points with different weights."""
+    rng = np.random.default_rng(mechanism.start + 20)
+    weights = rng.random(7)
+    return Measure(rng.normal(size=(7, mechanism.size)), weights / weights.sum())
+
+
 def structure(form: str) -> Structure:
     """With a different number for everything."""
     lengthscales = {"patch": np.array([0.7, 1.4]), "position": np.array([0.5, 0.9]), "age": np.array([0.8])}
@@ -37,7 +58,9 @@ def structure(form: str) -> Structure:
         TermValues(term, 0.5 + 0.3 * index, {name: lengthscales[name] for name in term.mechanisms}) for index, term in enumerate(FORMS[form])
     )
     used = {name for term in FORMS[form] for name in term.factors}
-    return Structure(MECHANISMS, terms, 0.4, {name: factor_values() for name in used})
+    orthogonal = {name for term in FORMS[form] for name in term.orthogonal}
+    measures = {mechanism.name: measure(mechanism) for mechanism in MECHANISMS if mechanism.name in orthogonal}
+    return Structure(MECHANISMS, terms, 0.4, {name: factor_values() for name in used}, measures)
 
 
 def posterior(form: str, count: int = COUNT) -> Posterior:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from training.data.patches_field import FACTOR, field
+from training.data.patches_field import LEVEL as OFFSET
 from training.mechanism.figures import coverage, r_squared
 from training.mechanism.fit import Fitted, fit
-from training.mechanism.structure import Mechanism, additive, scaled
+from training.mechanism.structure import Mechanism, additive, mixed, offset_scaled, scaled
 
 MECHANISMS = (Mechanism("kind", 0, 3), Mechanism("place", 3, 1))
 LEVEL = np.array([-1.0, 0.2, 1.3])
@@ -74,3 +76,50 @@ def test_points_set_aside_join_the_posterior() -> None:
     assert len(found.posterior.y) == 60
     assert found.posterior.reference.sum() == pytest.approx(1)
     assert np.array_equal(found.posterior.y, made["y"])
+
+
+def standardised(kind: np.ndarray, place: np.ndarray, kinds: int) -> np.ndarray:
+    """Latents of kinds, as many of each, and of places uniform on the unit interval or square."""
+    of_kind = (np.eye(kinds)[kind] - 1 / kinds) / np.sqrt((kinds - 1) / kinds**2)
+    return np.column_stack((of_kind, (place - 0.5) * np.sqrt(12)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_offset_factor_and_scaled_function_are_found_in_their_gauge(seed: int) -> None:
+    """a_c + b_c h(s), with the levels and factors of the patches and their field, N = 600, noise 10 %: h has mean zero over its measure."""
+    rng, mechanisms = np.random.default_rng(seed), (Mechanism("kind", 0, 4), Mechanism("place", 4, 2))
+    kind, place = np.arange(2600) % 4, rng.random((2600, 2))
+    z, level, b, h = standardised(kind, place, 4), np.array(OFFSET)[kind], np.array(FACTOR)[kind], field(place)
+    f = level + b * h
+    y = f + 0.1 * f.std() * rng.normal(size=len(f))
+    train, new = slice(0, 600), slice(600, None)
+    found = fit(mechanisms, offset_scaled("kind", "place"), z[train], y[train], seed=seed, validation=np.arange(600) % 7 == 0, starts=1)
+    told = found.posterior.predict(z[new])
+    measure, root = found.structure.measures["place"], np.sqrt(np.mean(b[train] ** 2))
+    mean = measure.weights @ field(measure.points / np.sqrt(12) + 0.5)
+    offset = level + b * mean
+    assert told.names == ("constant", "kind", "place")
+    assert r_squared(told.mean[:, 1], (offset - offset[train].mean())[new]) > 0.99
+    assert r_squared(told.factor[:, 2], (b / root)[new]) > 0.98
+    assert r_squared(told.mean[:, 2], ((h - mean) * root)[new]) > 0.98
+    assert 0.84 < coverage(told.total_mean, told.total_variance + found.noise_variance, y[new], 0.9) < 0.96
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_interaction_is_told_apart_from_what_each_mechanism_does_alone(seed: int) -> None:
+    """a_c + h(s) + d_c cos(π s), N = 600, noise 10 %; d has mean zero over the kinds and the cosine over places."""
+    rng, mechanisms = np.random.default_rng(seed), (Mechanism("kind", 0, 3), Mechanism("place", 3, 1))
+    kind, place = np.arange(2600) % 3, rng.random(2600)
+    z, level, h = standardised(kind, place[:, None], 3), LEVEL[kind], np.sin(5 * place) + place**2
+    both = np.array([0.5, 0.1, -0.6])[kind] * np.cos(np.pi * place)
+    f = level + h + both
+    y = f + 0.1 * f.std() * rng.normal(size=len(f))
+    train, new = slice(0, 600), slice(600, None)
+    found = fit(mechanisms, mixed("kind", "place"), z[train], y[train], seed=seed, validation=np.arange(600) % 7 == 0, starts=1)
+    told = found.posterior.predict(z[new])
+    assert told.names == ("constant", "kind", "place", "interaction")
+    for index, truth in enumerate((level, h, both), start=1):
+        assert r_squared(told.mean[:, index], (truth - (truth[train].mean() if index < 3 else 0))[new]) > 0.98
+    assert 0.84 < coverage(told.total_mean, told.total_variance + found.noise_variance, y[new], 0.9) < 0.96

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -66,8 +68,12 @@ def test_where_rounding_is_more_than_the_tolerance_it_is_refused() -> None:
     assert low_rank(quiet) is None
 
 
-def test_factors_have_the_same_bound() -> None:
-    given = posterior("scaled", 300)
+@pytest.mark.parametrize("form", ["scaled", "offset_scaled", "mixed"])
+def test_factors_and_orthogonal_kernels_have_the_same_bound(form: str) -> None:
+    rough = posterior(form, 300)
+    # Smoother: the interaction of three mechanisms has few directions then too.
+    terms = tuple(replace(values, lengthscales={name: 4 * each for name, each in values.lengthscales.items()}) for values in rough.structure.terms)
+    given = Posterior(replace(rough.structure, terms=terms), rough.latents, rough.y, rough.noise_variance, rough.reference)
     found = low_rank(given, tolerance=0.2)
     assert found is not None
     session = onnxruntime.InferenceSession(posterior_onnx(given, truncated=True), providers=["CPUExecutionProvider"])
