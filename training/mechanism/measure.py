@@ -106,7 +106,8 @@ def metrics_of(found: HeldOut, fitted: Fitted, points: Points, reference: Points
 def held_out_arrays(found: HeldOut, terms: Sequence[Term], points: Points, reference: Points) -> dict[str, Array]:
     """What a report draws, of up to 2000 held-out points.
 
-    `y`, `rank`, `total_mean`, `total_variance` (n,), `part_mean`, `part_variance`, `factor` (n, P), each mechanism that is no image and no curve as `input_<name>`, what is known of parts as `truth_<name>` in the model's gauge, and `truth_f`.
+    `y`, `rank`, `total_mean`, `total_variance` (n,), `part_mean`, `part_variance`, `factor` (n, P); each mechanism that is no image and no curve as
+    `input_<name>`; what is known of parts as `truth_<name>`, in the model's gauge; and `truth_f`.
     """
     kept = slice(0, _MOST_HELD_OUT)
     told = found.told
