@@ -14,8 +14,9 @@ from dichroic.client.answers import (
     Reconstruction,
     Regression,
 )
+from dichroic.client.conversion import Classes, Images, Numbers
 from dichroic.client.grids import Range, manifold_of, manifold_request
-from dichroic.client.inputs import Classes, Images, Numbers, checked_data, checked_latents
+from dichroic.client.inputs import checked_data, checked_latents
 from dichroic.client.messages import Progress
 from dichroic.client.requests import Echo, check_name, classify_call, decode_call, encode_call, reconstruct_call, regress_call
 from dichroic.client.sending import BlockingChannel
