@@ -46,6 +46,8 @@ class AwaitedChannel:
         self._opened: Stubs | None = None
         self._closed = False
         self._known: dict[tuple[str, int], ModelInfo] = {}
+        # The model and version of each session that this client made.
+        self._sessions: dict[str, tuple[str, int]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,7 +63,9 @@ class AwaitedChannel:
             await channel.close(None)
 
     async def _run(self, call: BatchCall[Request, Response, Answer], timeout_s: float | None, progress: Progress | None) -> Answer:
-        deadline = self._deadline(timeout_s)
+        return await self._run_until(call, self._deadline(timeout_s), progress)
+
+    async def _run_until(self, call: BatchCall[Request, Response, Answer], deadline: Deadline, progress: Progress | None) -> Answer:
         key = (call.model_name, call.model_version)
         info = self._known.get(key) or await self._info(*key, deadline)
         messages = Messages(call, info, self._message_bytes, progress)
