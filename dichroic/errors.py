@@ -183,6 +183,76 @@ class BundleRefusedError(DichroicError):
         self.cause = cause
 
 
+class MissingMechanismError(DichroicError):
+    """A mechanism of the model was not told. Every one is needed: what is left out would have to be guessed."""
+
+    reason = "MISSING_MECHANISM"
+    status = "INVALID_ARGUMENT"
+
+
+class UnknownMechanismError(DichroicError):
+    """Something was sent under a name that is none of the model's mechanisms."""
+
+    reason = "UNKNOWN_MECHANISM"
+    status = "INVALID_ARGUMENT"
+
+
+class UnknownCategoryError(DichroicError):
+    """A category's index is none that the model was trained with; `row` says which. `metadata`: `category`, and `known`, how many there are."""
+
+    reason = "UNKNOWN_CATEGORY"
+    status = "INVALID_ARGUMENT"
+
+
+class UnitMismatchError(DichroicError):
+    """The unit the caller declared is not the model's. `metadata`: `declared` and `expected`. Nothing is converted silently."""
+
+    reason = "UNIT_MISMATCH"
+    status = "INVALID_ARGUMENT"
+
+
+class UnknownSessionError(DichroicError):
+    """No session has this id: it was never made here, or was deleted. `metadata`: `session_id`."""
+
+    reason = "SESSION_UNKNOWN"
+    status = "NOT_FOUND"
+
+
+class SessionExpiredError(DichroicError):
+    """The session was not used for as long as it was made to last. `metadata`: `session_id`."""
+
+    reason = "SESSION_EXPIRED"
+    status = "NOT_FOUND"
+
+
+class SessionConflictError(DichroicError):
+    """Somebody else observed in the session meanwhile. `metadata`: `expected_revision` and `revision`, the one it has."""
+
+    reason = "SESSION_CONFLICT"
+    status = "ABORTED"
+
+
+class SessionModelChangedError(DichroicError):
+    """The bundle that the session was made from no longer serves. `metadata`: `session_id`, `model_name`, `model_version`, `digest`."""
+
+    reason = "SESSION_MODEL_CHANGED"
+    status = "FAILED_PRECONDITION"
+
+
+class SessionMemoryError(DichroicError):
+    """The session needs more memory than all sessions may have, or than those in use at this moment leave (then with a delay)."""
+
+    reason = "SESSION_MEMORY"
+    status = "RESOURCE_EXHAUSTED"
+
+
+class SessionStoreError(DichroicError):
+    """The journal of sessions cannot be read or written, so nothing can be promised to outlive a restart."""
+
+    reason = "SESSION_STORE"
+    status = "FAILED_PRECONDITION"
+
+
 def _named(base: type[DichroicError]) -> dict[str, type[DichroicError]]:
     found = {base.reason: base}
     for child in base.__subclasses__():

@@ -20,7 +20,10 @@ from dichroic.errors import (
     MessageTooLargeError,
     NoCredentialError,
     ServerUnreachableError,
+    SessionExpiredError,
+    SessionModelChangedError,
     UnknownModelError,
+    UnknownSessionError,
     UnknownVersionError,
     UnrecognisedError,
     UnsupportedCapabilityError,
@@ -47,8 +50,9 @@ def to_status_details(error: DichroicError) -> status_pb2.Status:
     """The error as google.rpc.Status, for trailing metadata `grpc-status-details-bin`.
 
     Details: always ErrorInfo (reason, domain "dichroic", metadata, and metadata "row" where a row is at fault); BadRequest where a field
-    is; RetryInfo where a retry may help; ResourceInfo for an unknown model or version (metadata "model_name", "model_version");
-    PreconditionFailure for a refused bundle. Long texts are cut to what gRPC metadata carries.
+    is; RetryInfo where a retry may help; ResourceInfo for an unknown model or version (metadata "model_name", "model_version") and for a session
+    that is unknown or expired ("session_id"); PreconditionFailure for a refused bundle and for a session whose bundle is gone. Long texts are
+    cut to what gRPC metadata carries.
     """
     message = _cut(error.message, MAX_MESSAGE_BYTES)
     metadata = {key: _cut(value, MAX_VALUE_BYTES) for key, value in error.metadata.items()}
@@ -66,6 +70,13 @@ def to_status_details(error: DichroicError) -> status_pb2.Status:
     if isinstance(error, UnknownModelError | UnknownVersionError):
         resource = "/".join(filter(None, (metadata.get("model_name", ""), metadata.get("model_version", ""))))
         details.append(error_details_pb2.ResourceInfo(resource_type="model", resource_name=resource, description=error.reason))
+    if isinstance(error, UnknownSessionError | SessionExpiredError):
+        resource = metadata.get("session_id", "")
+        details.append(error_details_pb2.ResourceInfo(resource_type="session", resource_name=resource, description=error.reason))
+    if isinstance(error, SessionModelChangedError):
+        subject = metadata.get("session_id", "")
+        broken = error_details_pb2.PreconditionFailure.Violation(type=error.reason, subject=subject, description=message)
+        details.append(error_details_pb2.PreconditionFailure(violations=[broken]))
     if isinstance(error, BundleRefusedError):
         broken = error_details_pb2.PreconditionFailure.Violation(type=error.cause, subject=error.step, description=error.reason)
         details.append(error_details_pb2.PreconditionFailure(violations=[broken]))

@@ -49,4 +49,11 @@ class Settings(BaseSettings):
     load_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=120.0, description="Seconds one bundle's golden replay and warm-up may run; longer is refused."
     )
+    sessions: Path = Field(default=Path("sessions"), description="Folder of the journal of sessions; made when the first session is.")
+    session_expiry_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=86400.0, description="Seconds after its last use that a session expires, where CreateSession does not say."
+    )
+    session_max_bytes: Annotated[int, Field(ge=1 << 20)] = Field(
+        default=1 << 30, description="Most memory all sessions together take; those used longest ago are read from the journal again when used."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level that is logged.")

@@ -10,6 +10,7 @@ MANIFEST_NAME = "bundle.json"
 README_NAME = "README.md"
 WEIGHTS_NAME = "weights.safetensors"
 GOLDEN_NAME = "golden.safetensors"
+POSTERIOR_NAME = "posterior.safetensors"
 # What a model may be called, which is also its folder's name: nothing that a path, a URL, a label or a shell would read as more than a name.
 MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 

@@ -22,8 +22,10 @@ __all__ = [
     "MAX_ROW_ELEMENTS",
     "Calibration",
     "Condition",
+    "CoverageLevel",
     "ErrorCalibration",
     "FileEntry",
+    "IntervalCoverage",
     "Invariance",
     "LatentSection",
     "Manifest",
@@ -106,6 +108,21 @@ class ErrorCalibration(Section):
     quantiles: Annotated[tuple[Quantile, ...], Field(min_length=1)]
 
 
+class CoverageLevel(Section):
+    """The central interval that should hold a share `probability` of the points held a share `covered`."""
+
+    probability: Annotated[float, Field(gt=0, lt=1)]
+    covered: Annotated[float, Field(ge=0, le=1)]
+
+
+class IntervalCoverage(Section):
+    """How often intervals held what was measured, y with its noise, at points the model never saw."""
+
+    count: Annotated[int, Field(ge=1)]
+    split: Annotated[str, StringConstraints(min_length=1)]
+    levels: Annotated[tuple[CoverageLevel, ...], Field(min_length=1)]
+
+
 class Calibration(Section):
     """What was checked on held-out data before the bundle was written.
 
@@ -115,6 +132,7 @@ class Calibration(Section):
 
     reconstruction_error: ErrorCalibration | None = None
     reconstruction_error_sample: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(max_length=1000)] = ()
+    interval_coverage: IntervalCoverage | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -172,6 +190,10 @@ class Manifest(Section):
         for name, signature in self.signatures.items():
             if signature.graph not in paths:
                 raise ValueError(f"signatures.{name}: its graph {signature.graph!r} is not among the files")
+        return self
+
+    @model_validator(mode="after")
+    def _kinds_section(self) -> Self:
         for kind, section in (("latent", self.latent), ("mechanism", self.mechanism)):
             if (self.kind == kind) != (section is not None):
                 raise ValueError(f"a bundle of kind {kind!r}, and no other, has the section {kind!r}")
@@ -183,6 +205,8 @@ class Manifest(Section):
             self.latent.check_signatures(self.signatures)
         if self.mechanism is not None:
             self.mechanism.check_signatures(self.signatures)
+        if self.mechanism is not None and self.calibration.interval_coverage is None:
+            raise ValueError("a bundle of kind 'mechanism' has calibration.interval_coverage: without it nobody knows what its variances are worth")
         return self
 
     @property

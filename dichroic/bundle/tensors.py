@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -13,6 +14,8 @@ from dichroic.bundle.section import Section
 MAX_ROW_ELEMENTS = 1 << 28
 
 Axis = Annotated[int, Field(ge=0, le=1 << 24)]
+# An axis of any length that is no batch axis, such as N, the number of the posterior's points.
+NamedAxis = Annotated[str, StringConstraints(pattern=r"^[A-Z]$|^r$")]
 TensorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 DType = Literal["uint8", "uint16", "int64", "float32", "float64", "bool"]
 ITEM_BYTES = {"uint8": 1, "uint16": 2, "int64": 8, "float32": 4, "float64": 8, "bool": 1}
@@ -21,12 +24,13 @@ ITEM_BYTES = {"uint8": 1, "uint16": 2, "int64": 8, "float32": 4, "float64": 8, "
 class TensorSpec(Section):
     """One input or output of a graph.
 
-    `shape` has the batch axis by its name "n" and always first; `range_low`/`range_high` are None where not bounded.
+    `shape` has the batch axis by its name "n" and always first; an axis as long as one of the signature's fixed inputs has that one's name.
+    `range_low`/`range_high` are None where not bounded.
     """
 
     name: TensorName
     dtype: DType
-    shape: Annotated[tuple[Literal["n"] | Axis, ...], Field(min_length=1, max_length=8)]
+    shape: Annotated[tuple[Literal["n"] | NamedAxis | Axis, ...], Field(min_length=1, max_length=8)]
     axes: tuple[str, ...]
     unit: Annotated[str, StringConstraints(min_length=1)]
     range_low: float | None = None
@@ -47,8 +51,12 @@ class TensorSpec(Section):
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """The shape of one row, without the batch axis."""
-        return tuple(int(length) for length in self.shape[1:])
+        """The shape of one row, without the batch axis; a named axis counts as 1."""
+        return self.row_shape_with({})
+
+    def row_shape_with(self, lengths: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape of one row where the named axes have these lengths."""
+        return tuple(lengths.get(length, 1) if isinstance(length, str) else length for length in self.shape[1:])
 
 
 class FixedSpec(Section):
@@ -56,7 +64,7 @@ class FixedSpec(Section):
 
     name: TensorName
     dtype: DType
-    shape: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z]$")] | Axis, ...], Field(max_length=8)]
+    shape: Annotated[tuple[NamedAxis | Axis, ...], Field(max_length=8)]
     meaning: Annotated[str, StringConstraints(min_length=1)]
 
     def fits(self, dtype: str, shape: tuple[int, ...], lengths: dict[str, int]) -> bool:
@@ -86,7 +94,12 @@ class Signature(Section):
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
-        for names in ([tensor.name for tensor in (*self.inputs, *self.fixed)], [tensor.name for tensor in self.outputs]):
+        named = {axis for spec in self.fixed for axis in spec.shape if isinstance(axis, str)}
+        for spec in (*self.inputs, *self.outputs):
+            if unknown := {axis for axis in spec.shape[1:] if isinstance(axis, str)} - named:
+                raise ValueError(f"{self.graph}: {spec.name} has the axes {sorted(unknown)}, which no fixed input has")
+        taken = [spec.name for spec in self.inputs] + [spec.name for spec in self.fixed]
+        for names in (taken, [spec.name for spec in self.outputs]):
             if len(set(names)) != len(names):
                 raise ValueError(f"{self.graph}: two inputs or two outputs have one name: {names}")
         return self

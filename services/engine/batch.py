@@ -12,13 +12,17 @@ from dichroic.bundle.arrays import Arrays
 
 @dataclass(eq=False)
 class Work:
-    """One caller's rows. `inputs` share their first axis, `rows` long; `deadline` and `queued_at` in the event loop's time, seconds."""
+    """One caller's rows. `inputs` share their first axis, `rows` long; `deadline` and `queued_at` in the event loop's time, seconds.
+
+    Works whose `fixed` are not the same object never run together.
+    """
 
     inputs: Arrays
     rows: int
     deadline: float
     queued_at: float
     answer: asyncio.Future[Arrays]
+    fixed: Arrays | None = None  # of the graph; None: the bundle's own
     given_rows: int = 0  # rows already given to the lane
     answered_rows: int = 0
     outputs: Arrays = field(default_factory=dict)

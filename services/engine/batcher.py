@@ -43,12 +43,13 @@ class MicroBatcher:
         """What so many rows take of the budget: their inputs and outputs."""
         return rows * self._row_bytes
 
-    async def submit(self, inputs: Arrays, deadline: float) -> Arrays:
+    async def submit(self, inputs: Arrays, deadline: float, fixed: Arrays | None = None) -> Arrays:
         """Queues rows and waits for their answer.
 
         Args:
             inputs: one array for each input of the signature, of the right shape and dtype, with the same first axis n ≥ 1.
             deadline: in the event loop's time, seconds.
+            fixed: the graph's fixed inputs, such as a session's posterior; None: the bundle's own.
 
         Returns:
             One array of n rows for each output.
@@ -69,7 +70,7 @@ class MicroBatcher:
         except DichroicError as error:
             self._observer.rejected(self._model, error.reason)
             raise
-        work = Work(inputs, rows, deadline, now, loop.create_future())
+        work = Work(inputs, rows, deadline, now, loop.create_future(), fixed)
         self._waiting.append(work)
         self._waiting_rows += rows
         self._take_soon(loop)
@@ -123,6 +124,7 @@ class MicroBatcher:
     def _next_segments(self) -> list[Segment]:
         now = self._now()
         segments: list[Segment] = []
+        others: list[Work] = []  # with other fixed inputs: they come first in the next run
         room = self._runtime.max_batch
         for _ in range(len(self._waiting)):
             if not room:
@@ -131,6 +133,9 @@ class MicroBatcher:
             left = work.rows - work.given_rows
             if work.answer.done() or now >= work.deadline:  # its caller's own timer, or cancellation, tells the caller
                 self._waiting_rows -= left
+                continue
+            if segments and work.fixed is not segments[0].work.fixed:
+                others.append(work)
                 continue
             start = work.given_rows
             segment = Segment(work, start, start + min(left, room))
@@ -143,6 +148,7 @@ class MicroBatcher:
             # A long work goes to the back with what is left of it, so that short ones are not held up behind it.
             if segment.stop < work.rows:
                 self._waiting.append(work)
+        self._waiting.extendleft(reversed(others))
         return segments
 
     def _run(self, segments: list[Segment]) -> tuple[list[SegmentResult], float]:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
 from dichroic.bundle.files import WEIGHTS_NAME
+from dichroic.bundle.tensors import FixedSpec
 from dichroic.errors import BundleRefusedError
 from services.engine.device import CUDA, ChosenDevice
 
@@ -45,7 +46,7 @@ def open_session(name: str, graph: bytes, signature: Signature, weights: Arrays,
         raise BundleRefusedError("graph", "GRAPH_REFUSED", f"{signature.graph} does not load in ONNX Runtime: {error}.") from error
     if device.name == "cuda" and session.get_providers()[0] != CUDA:
         raise BundleRefusedError("graph", "NOT_ON_DEVICE", f"{signature.graph} came up without the CUDA provider on a server that runs on cuda.")
-    _compare(name, "input", signature.inputs, session.get_inputs())
+    _compare(name, "input", (*signature.inputs, *signature.fixed), session.get_inputs())
     _compare(name, "output", signature.outputs, session.get_outputs())
     return session
 
@@ -99,7 +100,7 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]
             yield from _graph_tensors(inner)
 
 
-def _compare(name: str, side: str, promised: tuple[TensorSpec, ...], found: list[ort.NodeArg]) -> None:
+def _compare(name: str, side: str, promised: tuple[TensorSpec | FixedSpec, ...], found: list[ort.NodeArg]) -> None:
     if [spec.name for spec in promised] != [arg.name for arg in found]:
         raise _mismatch(f"{name}: the manifest's {side}s are {[s.name for s in promised]}, the graph's {[a.name for a in found]}.")
     for spec, arg in zip(promised, found, strict=True):

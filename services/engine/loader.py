@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,11 @@ from services.engine.runtime import NDArray, Runtime
 # The widest tolerance a golden example may claim, of the greatest value in it (at least 1): more would let anything pass.
 MAX_TOLERANCE = 1e-3
 
+# Runs one of the bundle's graphs: its name, inputs, fixed inputs.
+Run = Callable[[str, Arrays, Arrays], Arrays]
+# Makes the fixed inputs of a bundle's graphs from its files, with graphs of its own to help: a room knows how, the engine does not.
+MakeFixed = Callable[[Bundle, Run], Arrays]
+
 
 @dataclass(frozen=True)
 class Loader:
@@ -33,18 +38,21 @@ class Loader:
         max_batch: most rows of one run.
         max_run_bytes: most bytes of inputs and outputs of one run; graphs with large rows run fewer of them at once.
         timeout_s: how long golden replay and warm-up of one bundle may take: a graph can loop for ever.
+        make_fixed: by kind of bundle.
     """
 
     device: ChosenDevice
     max_batch: int
     max_run_bytes: int = 256 << 20
     timeout_s: float = 120.0
+    make_fixed: Mapping[str, MakeFixed] = field(default_factory=dict)
 
     def load(self, folder: Path) -> LoadedBundle:
         """Takes a bundle folder through every step.
 
         Raises:
-            BundleRefusedError: names the step ("manifest", "files", "arrays", "graph", "signature", "golden", "warm-up") and a stable cause.
+            BundleRefusedError: names the step ("manifest", "files", "arrays", "graph", "signature", "posterior", "golden" or "warm-up") and a
+                stable cause.
         """
         bundle = read_bundle(folder)
         weights = unpack(bundle.files[WEIGHTS_NAME], path=WEIGHTS_NAME) if WEIGHTS_NAME in bundle.files else {}
@@ -55,12 +63,29 @@ class Loader:
                 largest = max(1, min(self.max_batch, self.max_run_bytes // signature.row_bytes))
                 loaded.runtimes[name] = Runtime(name, session, signature, max_batch=largest, pad=self.device.name == "cuda")
             with _ended_after(self.timeout_s) as options:
+                self._hold_fixed(bundle, loaded, options)
                 replay_golden(bundle, loaded.runtimes, options)
                 _warm_up(loaded.runtimes, options)
         except BaseException:
             loaded.close()
             raise
         return loaded
+
+    def _hold_fixed(self, bundle: Bundle, loaded: LoadedBundle, options: ort.RunOptions) -> None:
+        kind, runtimes = bundle.manifest.kind, loaded.runtimes
+        wanting = [name for name, runtime in runtimes.items() if runtime.signature.fixed]
+        if not wanting:
+            return
+        if kind not in self.make_fixed:
+            raise BundleRefusedError("signature", "FIXED_INPUTS", f"{wanting[0]} has fixed inputs, which bundles of kind {kind!r} do not have.")
+        try:
+            loaded.fixed.update(self.make_fixed[kind](bundle, lambda name, inputs, fixed: runtimes[name].run(inputs, options, fixed)))
+            for name in wanting:
+                runtimes[name].hold(loaded.fixed)
+        except BundleRefusedError:
+            raise
+        except Exception as error:
+            raise BundleRefusedError("posterior", "POSTERIOR_FAILED", f"The fixed inputs of {wanting[0]} cannot be made: {error}.") from error
 
 
 def replay_golden(bundle: Bundle, runtimes: dict[str, Runtime], options: ort.RunOptions | None = None) -> None:

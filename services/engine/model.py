@@ -17,13 +17,23 @@ from services.engine.runtime import NDArray, Runtime
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Which bundle answered. Equal digests answer equally."""
+
+    name: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class LoadedBundle:
-    """What the load sequence made of a bundle: checked, warm, not yet serving."""
+    """What the load sequence made of a bundle: checked, warm, not yet serving. `fixed`: its graphs' inputs that are the same for every row."""
 
     manifest: Manifest
     digest: str
     model_card: str
     runtimes: dict[str, Runtime]
+    fixed: Arrays = field(default_factory=dict)
 
     def close(self) -> None:
         """Ends the lanes' threads; a run in progress ends first."""
@@ -50,9 +60,19 @@ class ServingModel:
         return cls(bundle, batchers, budget)
 
     @property
+    def fixed(self) -> Arrays:
+        """The bundle's own arrays among the graphs' inputs, such as its posterior; empty where it has none."""
+        return self.bundle.fixed
+
+    @property
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
         return self.bundle.manifest
+
+    @property
+    def identity(self) -> Identity:
+        """Name, version and digest, as every answer carries them."""
+        return Identity(self.manifest.name, self.manifest.version, self.bundle.digest)
 
     def signature(self, name: str) -> Signature:
         """The signature of this name.
@@ -74,10 +94,10 @@ class ServingModel:
         """
         self.budget.check_size(self.batchers[signature_name].size_bytes(rows))
 
-    async def run(self, signature_name: str, inputs: Arrays, deadline: float) -> Arrays:
+    async def run(self, signature_name: str, inputs: Arrays, deadline: float, fixed: Arrays | None = None) -> Arrays:
         """Checks shapes and dtypes against the signature and queues the rows. Raises as MicroBatcher.submit, and InvalidTensorError."""
         check_inputs(self.signature(signature_name), inputs)
-        return await self.batchers[signature_name].submit(inputs, deadline)
+        return await self.batchers[signature_name].submit(inputs, deadline, fixed)
 
     def release(self) -> None:
         """One user fewer; the last one closes a retired model."""

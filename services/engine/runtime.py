@@ -30,27 +30,52 @@ class Runtime:
         self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
         self._session = session
         self._output_names = [spec.name for spec in signature.outputs]
-        self._output_shapes = [spec.row_shape for spec in signature.outputs]
         self._float_inputs = [spec for spec in signature.inputs if spec.dtype.startswith("float")]
         self._float_outputs = [spec.name for spec in signature.outputs if spec.dtype.startswith("float")]
         # A GPU tunes its kernels anew for every batch size it meets, so there only a few sizes occur; a CPU would only waste the padding.
         self._pad = pad
+        self._held: tuple[Arrays, dict[str, int]] = {}, {}
         self.buckets = buckets_to(self.max_batch)
 
-    def run(self, inputs: Arrays, options: ort.RunOptions | None = None) -> Arrays:
-        """The graph as it is, on the calling thread: one row of every output for each row of the inputs.
+    def hold(self, fixed: Arrays) -> None:
+        """Keeps the bundle's own fixed inputs, of which the signature takes what it names.
 
         Raises:
-            ShapeError: an output has another shape than its signature says. Rows could then not be told apart.
+            ShapeError: one is missing, or has another dtype or shape.
+        """
+        self._held = self._fixed(fixed)
+
+    def run(self, inputs: Arrays, options: ort.RunOptions | None = None, fixed: Arrays | None = None) -> Arrays:
+        """The graph as it is, on the calling thread: one row of every output for each row of the inputs.
+
+        Args:
+            inputs: by name, with their rows.
+            options: of ONNX Runtime.
+            fixed: the fixed inputs; None: those that are held.
+
+        Raises:
+            ShapeError: an output, or a fixed input, has another shape than the signature says. Rows could then not be told apart.
         """
         rows = len(next(iter(inputs.values())))
+        held, lengths = self._held if fixed is None else self._fixed(fixed)
         outputs: Arrays = {}
-        answers = self._session.run(self._output_names, inputs, options)
-        for name, row_shape, answer in zip(self._output_names, self._output_shapes, answers, strict=True):
-            if answer.shape != (rows, *row_shape):
-                raise ShapeError(f"{self.name}: {name} came out as {answer.shape} for {rows} rows of {row_shape}")
-            outputs[name] = answer
+        answers = self._session.run(self._output_names, {**inputs, **held}, options)
+        for spec, answer in zip(self.signature.outputs, answers, strict=True):
+            wanted = (rows, *spec.row_shape_with(lengths))
+            if answer.shape != wanted:
+                raise ShapeError(f"{self.name}: {spec.name} came out as {answer.shape}, not {wanted}")
+            outputs[spec.name] = answer
         return outputs
+
+    def _fixed(self, arrays: Arrays) -> tuple[Arrays, dict[str, int]]:
+        """What the signature takes of them, and how long its named axes are."""
+        lengths: dict[str, int] = {}
+        for spec in self.signature.fixed:
+            array = arrays.get(spec.name)
+            if array is None or not spec.fits(array.dtype.name, array.shape, lengths):
+                found = "missing" if array is None else f"{array.dtype.name}{array.shape}"
+                raise ShapeError(f"{self.name}: the fixed input {spec.name} is {found}; expected {spec.dtype}{spec.shape} with {lengths}")
+        return {spec.name: arrays[spec.name] for spec in self.signature.fixed}, lengths
 
     def padded(self, rows: int) -> int:
         """The batch size that `rows` rows run at."""
@@ -73,7 +98,8 @@ class Runtime:
             return []
         rows = sum(segment.rows for segment in segments)
         try:
-            outputs = self.run(joined(segments, self.padded(rows)))
+            # The batcher puts no two works together that have different ones.
+            outputs = self.run(joined(segments, self.padded(rows)), fixed=segments[0].work.fixed)
         except Exception as error:
             if len(segments) == 1:
                 return [SegmentResult(segments[0], None, error)]

@@ -7,18 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from services.engine.model import Identity
+
 Float32 = np.ndarray[Any, np.dtype[np.float32]]
 Int64 = np.ndarray[Any, np.dtype[np.int64]]
 Bool = np.ndarray[Any, np.dtype[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which bundle answered. Equal digests answer equally."""
-
-    name: str
-    version: int
-    digest: str
 
 
 @dataclass(frozen=True)

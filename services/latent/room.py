@@ -13,7 +13,7 @@ from dichroic.bundle.arrays import Arrays
 from dichroic.errors import UnsupportedCapabilityError
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
-from services.latent.answers import Classified, Decoded, Encoded, Float32, Identity, Int64, Manifold, Reconstructed, Regressed
+from services.latent.answers import Classified, Decoded, Encoded, Float32, Int64, Manifold, Reconstructed, Regressed
 from services.latent.inputs import Given, data_dtype, decoder_inputs, encoder_inputs
 from services.latent.manifold import Grid
 from services.latent.novelty import HeldOutErrors
@@ -47,7 +47,7 @@ class LatentRoom:
             outputs = await model.run(*encoder_inputs(latent, given, "encode"), deadline)
             probabilities = outputs.get("class_probabilities")
             return Encoded(
-                _identity(model),
+                model.identity,
                 outputs.get("angle_rad"),
                 outputs.get("angle_sd_rad"),
                 outputs.get("scale"),
@@ -74,7 +74,7 @@ class LatentRoom:
         """
         with self._latent(model_name, model_version) as (model, latent):
             outputs = await model.run("decode", decoder_inputs(model, latent, given), deadline)
-            return Decoded(_identity(model), outputs.get("images"), outputs.get("spectra"))
+            return Decoded(model.identity, outputs.get("images"), outputs.get("spectra"))
 
     async def reconstruct(self, model_name: str, model_version: int, given: Given, deadline: float) -> Reconstructed:
         """Images or spectra to themselves by way of the latents, with each one's error and its p-value. Arguments and errors as encode."""
@@ -84,7 +84,7 @@ class LatentRoom:
             error, threshold = outputs["error"], latent.novelty_threshold
             held_out = self._held_out_errors(model)
             return Reconstructed(
-                _identity(model),
+                model.identity,
                 outputs["reconstruction"],
                 error,
                 error_threshold=threshold or 0.0,
@@ -105,21 +105,21 @@ class LatentRoom:
             model.check_rows("decode", len(values_1) * len(values_2))
             outputs = await model.run("decode", grid.rows(one_row, values_1, values_2), deadline)
             shaped = {name: array.reshape(len(values_1), len(values_2), *array.shape[1:]) for name, array in outputs.items()}
-            return Manifold(_identity(model), values_1, values_2, shaped.get("images"), shaped.get("spectra"))
+            return Manifold(model.identity, values_1, values_2, shaped.get("images"), shaped.get("spectra"))
 
     async def classify(self, model_name: str, model_version: int, given: Given, deadline: float) -> Classified:
         """Which class each of the `images` or `spectra` shows, by the classifier alone. `given` and errors as encode, without conditions."""
         with self._latent(model_name, model_version) as (model, latent):
             outputs = await model.run(f"classify.{data_dtype(latent, given)}", given, deadline)
             probabilities = outputs["class_probabilities"]
-            return Classified(_identity(model), probabilities, most_probable(probabilities), latent.class_names)
+            return Classified(model.identity, probabilities, most_probable(probabilities), latent.class_names)
 
     async def regress(self, model_name: str, model_version: int, given: Given, deadline: float) -> Regressed:
         """The targets of each of the `images` or `spectra`. `given` and errors as encode, without conditions."""
         with self._latent(model_name, model_version) as (model, latent):
             outputs = await model.run(f"regress.{data_dtype(latent, given)}", given, deadline)
             names, units = (tuple(getattr(target, fact) for target in latent.targets) for fact in ("name", "unit"))
-            return Regressed(_identity(model), outputs["target_mean"], outputs["target_sd"], names, units)
+            return Regressed(model.identity, outputs["target_mean"], outputs["target_sd"], names, units)
 
     async def _with_classes(
         self, model: ServingModel, latent: LatentSection, name: str, inputs: Arrays, deadline: float
@@ -157,7 +157,3 @@ def most_probable(probabilities: Float32) -> Int64:
         raise RuntimeError("the graph's class probabilities do not sum to 1")
     index: Int64 = probabilities.argmax(axis=1)
     return index
-
-
-def _identity(model: ServingModel) -> Identity:
-    return Identity(model.manifest.name, model.manifest.version, model.bundle.digest)

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from dichroic.errors import InvalidFieldError
 from dichroic.wire import NDArray
+from services.engine.model import Identity
 from services.latent import Grid, Manifold
-from services.latent.answers import Identity
 from services.latent.inputs import ENCODED, LATENTS, Given
 from services.latent.manifold import GRID
 from services.server import Server

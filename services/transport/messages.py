@@ -11,9 +11,8 @@ from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.manifest import bound
 from dichroic.v1 import models_pb2
 from dichroic.wire import DTYPE_NAMES, put_array
-from services.engine.model import ServingModel
+from services.engine.model import Identity, ServingModel
 from services.engine.repository import Entry, Repository, State
-from services.latent.answers import Identity
 from services.settings import Settings
 
 STATES = {
@@ -49,7 +48,7 @@ def identity(model: Identity) -> models_pb2.ModelIdentity:
 
 def identity_of(model: ServingModel) -> models_pb2.ModelIdentity:
     """Name, version, digest of a model in service."""
-    return identity(Identity(model.manifest.name, model.manifest.version, model.bundle.digest))
+    return identity(model.identity)
 
 
 def summary(entry: Entry, repository: Repository) -> models_pb2.ModelSummary:
@@ -90,7 +89,7 @@ def _spec(spec: TensorSpec) -> models_pb2.TensorSpec:
     return models_pb2.TensorSpec(
         name=spec.name,
         dtype=DTYPES[spec.dtype],
-        shape=[-1 if length == "n" else length for length in spec.shape],
+        shape=[-1 if isinstance(length, str) else length for length in spec.shape],
         axes=spec.axes,
         unit=spec.unit,
         range_low=bound(spec.range_low, low=True),
