@@ -43,7 +43,8 @@ class MechanismServiceStub:
     Errors of every RPC that takes mechanisms: INVALID_ARGUMENT `UNKNOWN_MECHANISM` or `MISSING_MECHANISM`, `UNIT_MISMATCH` (a unit was
     declared, and is not the model's), `UNKNOWN_CATEGORY` (the row is named).
     Errors of every RPC that takes a session_id: NOT_FOUND `SESSION_UNKNOWN` or `SESSION_EXPIRED`; FAILED_PRECONDITION `SESSION_MODEL_CHANGED`
-    (the bundle it was made from no longer serves).
+    (the bundle it was made from no longer serves). And, as CreateSession: RESOURCE_EXHAUSTED `SESSION_MEMORY` (with RetryInfo where other sessions
+    in use leave no room for it at this moment); FAILED_PRECONDITION `SESSION_STORE` (the server's journal cannot be read or written).
     """
 
     def __init__(self, channel):
@@ -97,7 +98,8 @@ class MechanismServiceServicer:
     Errors of every RPC that takes mechanisms: INVALID_ARGUMENT `UNKNOWN_MECHANISM` or `MISSING_MECHANISM`, `UNIT_MISMATCH` (a unit was
     declared, and is not the model's), `UNKNOWN_CATEGORY` (the row is named).
     Errors of every RPC that takes a session_id: NOT_FOUND `SESSION_UNKNOWN` or `SESSION_EXPIRED`; FAILED_PRECONDITION `SESSION_MODEL_CHANGED`
-    (the bundle it was made from no longer serves).
+    (the bundle it was made from no longer serves). And, as CreateSession: RESOURCE_EXHAUSTED `SESSION_MEMORY` (with RetryInfo where other sessions
+    in use leave no room for it at this moment); FAILED_PRECONDITION `SESSION_STORE` (the server's journal cannot be read or written).
     """
 
     def Predict(self, request, context):
@@ -116,7 +118,7 @@ class MechanismServiceServicer:
 
     def CreateSession(self, request, context):
         """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions).
+        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,8 +127,7 @@ class MechanismServiceServicer:
     def Observe(self, request, context):
         """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
         request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed);
-        RESOURCE_EXHAUSTED `SESSION_MEMORY`.
+        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,7 +194,8 @@ class MechanismService:
     Errors of every RPC that takes mechanisms: INVALID_ARGUMENT `UNKNOWN_MECHANISM` or `MISSING_MECHANISM`, `UNIT_MISMATCH` (a unit was
     declared, and is not the model's), `UNKNOWN_CATEGORY` (the row is named).
     Errors of every RPC that takes a session_id: NOT_FOUND `SESSION_UNKNOWN` or `SESSION_EXPIRED`; FAILED_PRECONDITION `SESSION_MODEL_CHANGED`
-    (the bundle it was made from no longer serves).
+    (the bundle it was made from no longer serves). And, as CreateSession: RESOURCE_EXHAUSTED `SESSION_MEMORY` (with RetryInfo where other sessions
+    in use leave no room for it at this moment); FAILED_PRECONDITION `SESSION_STORE` (the server's journal cannot be read or written).
     """
 
     @staticmethod

@@ -44,7 +44,8 @@ class MechanismServiceStub:
     Errors of every RPC that takes mechanisms: INVALID_ARGUMENT `UNKNOWN_MECHANISM` or `MISSING_MECHANISM`, `UNIT_MISMATCH` (a unit was
     declared, and is not the model's), `UNKNOWN_CATEGORY` (the row is named).
     Errors of every RPC that takes a session_id: NOT_FOUND `SESSION_UNKNOWN` or `SESSION_EXPIRED`; FAILED_PRECONDITION `SESSION_MODEL_CHANGED`
-    (the bundle it was made from no longer serves).
+    (the bundle it was made from no longer serves). And, as CreateSession: RESOURCE_EXHAUSTED `SESSION_MEMORY` (with RetryInfo where other sessions
+    in use leave no room for it at this moment); FAILED_PRECONDITION `SESSION_STORE` (the server's journal cannot be read or written).
     """
 
     @_typing.overload
@@ -57,13 +58,12 @@ class MechanismServiceStub:
     """Ranks candidates: where to measure next. Of several picks, each is made as if those before it had been measured."""
     CreateSession: _grpc.UnaryUnaryMultiCallable[_mechanism_pb2.CreateSessionRequest, _mechanism_pb2.CreateSessionResponse]
     """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions).
+    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
     """
     Observe: _grpc.UnaryUnaryMultiCallable[_mechanism_pb2.ObserveRequest, _mechanism_pb2.ObserveResponse]
     """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
     request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed);
-    RESOURCE_EXHAUSTED `SESSION_MEMORY`.
+    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_mechanism_pb2.DeleteSessionRequest, _mechanism_pb2.DeleteSessionResponse]
     """Ends a session; what it observed is gone."""
@@ -87,7 +87,8 @@ class MechanismServiceAsyncStub(MechanismServiceStub):
     Errors of every RPC that takes mechanisms: INVALID_ARGUMENT `UNKNOWN_MECHANISM` or `MISSING_MECHANISM`, `UNIT_MISMATCH` (a unit was
     declared, and is not the model's), `UNKNOWN_CATEGORY` (the row is named).
     Errors of every RPC that takes a session_id: NOT_FOUND `SESSION_UNKNOWN` or `SESSION_EXPIRED`; FAILED_PRECONDITION `SESSION_MODEL_CHANGED`
-    (the bundle it was made from no longer serves).
+    (the bundle it was made from no longer serves). And, as CreateSession: RESOURCE_EXHAUSTED `SESSION_MEMORY` (with RetryInfo where other sessions
+    in use leave no room for it at this moment); FAILED_PRECONDITION `SESSION_STORE` (the server's journal cannot be read or written).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -97,13 +98,12 @@ class MechanismServiceAsyncStub(MechanismServiceStub):
     """Ranks candidates: where to measure next. Of several picks, each is made as if those before it had been measured."""
     CreateSession: _aio.UnaryUnaryMultiCallable[_mechanism_pb2.CreateSessionRequest, _mechanism_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions).
+    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
     """
     Observe: _aio.UnaryUnaryMultiCallable[_mechanism_pb2.ObserveRequest, _mechanism_pb2.ObserveResponse]  # type: ignore[assignment]
     """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
     request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed);
-    RESOURCE_EXHAUSTED `SESSION_MEMORY`.
+    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_mechanism_pb2.DeleteSessionRequest, _mechanism_pb2.DeleteSessionResponse]  # type: ignore[assignment]
     """Ends a session; what it observed is gone."""
@@ -126,7 +126,8 @@ class MechanismServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors of every RPC that takes mechanisms: INVALID_ARGUMENT `UNKNOWN_MECHANISM` or `MISSING_MECHANISM`, `UNIT_MISMATCH` (a unit was
     declared, and is not the model's), `UNKNOWN_CATEGORY` (the row is named).
     Errors of every RPC that takes a session_id: NOT_FOUND `SESSION_UNKNOWN` or `SESSION_EXPIRED`; FAILED_PRECONDITION `SESSION_MODEL_CHANGED`
-    (the bundle it was made from no longer serves).
+    (the bundle it was made from no longer serves). And, as CreateSession: RESOURCE_EXHAUSTED `SESSION_MEMORY` (with RetryInfo where other sessions
+    in use leave no room for it at this moment); FAILED_PRECONDITION `SESSION_STORE` (the server's journal cannot be read or written).
     """
 
     @_abc_1.abstractmethod
@@ -152,7 +153,7 @@ class MechanismServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mechanism_pb2.CreateSessionResponse, _abc.Awaitable[_mechanism_pb2.CreateSessionResponse]]:
         """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions).
+        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
         """
 
     @_abc_1.abstractmethod
@@ -163,8 +164,7 @@ class MechanismServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_mechanism_pb2.ObserveResponse, _abc.Awaitable[_mechanism_pb2.ObserveResponse]]:
         """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
         request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed);
-        RESOURCE_EXHAUSTED `SESSION_MEMORY`.
+        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
         """
 
     @_abc_1.abstractmethod
