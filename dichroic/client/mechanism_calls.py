@@ -138,7 +138,7 @@ class MechanismCalls(BlockingChannel):
             count: how many to pick, each as if those before it had been measured.
             kappa: of "ucb", how many standard deviations; 0 is 2.
             goal: of "ucb", "ei" and "thompson": "maximise" (the default) or "minimise".
-            incumbent: of "ei", the best value so far, in the unit of y; None: the best posterior mean over the points there are.
+            incumbent: of "ei", the best value so far, in the unit of y; None: the best posterior mean among the candidates.
             units: as predict.
             version: as predict.
             timeout_s: seconds for the whole call, retries included; None is no limit.
@@ -187,7 +187,7 @@ class MechanismCalls(BlockingChannel):
             candidates: every mechanism of the model, one row for each place that may be measured; encoded once, for Suggest and Observe.
             units: as predict.
             expires_after_s: seconds without a call after which it may be dropped; 0 is the server's own.
-            seed: of what "thompson" draws.
+            seed: of what "thompson" draws, 0 or more.
             version: as predict.
             request_id: your name for this request; a repeat with the same one makes no second session. Empty: a fresh one, used for retries.
             timeout_s: seconds for the whole call, retries included; None is no limit.
@@ -235,7 +235,7 @@ class MechanismCalls(BlockingChannel):
 
         Args:
             session_id: as create_session answered it.
-            y: (n,) measured values, or one, in the unit of the model's quantity.
+            y: (n,) measured values, n at most 512, or one, in the unit of the model's quantity.
             inputs: every mechanism where they were measured, n rows each; or
             candidate_index: (n,) which of the candidates that the session was made with.
             units: as predict.

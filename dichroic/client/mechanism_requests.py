@@ -21,7 +21,6 @@ from dichroic.wire import NDArray, from_array, put_array
 
 PREDICTED = ("part_mean", "part_variance", "factor", "factor_variance", "total_mean", "total_variance", "quantiles", "outside")
 SUGGESTED = ("candidate_index", "score", "total_mean", "total_sd", "part_sd")
-MIN_INT64 = -MAX_INT64 - 1
 
 
 def predict_call(
@@ -140,8 +139,8 @@ def create_request(
     if not (math.isfinite(expires_after_s) and expires_after_s >= 0):
         message = f"expires_after_s is {expires_after_s}; give seconds above 0, or 0 for the server's own."
         raise InvalidFieldError(message, field="expires_after_s")
-    if not MIN_INT64 <= seed <= MAX_INT64:
-        raise InvalidFieldError(f"seed is {seed}; give a whole number of 64 bits.", field="seed")
+    if not 0 <= seed <= MAX_INT64:
+        raise InvalidFieldError(f"seed is {seed}; give a whole number of 63 bits, 0 or more.", field="seed")
     request = mechanism_pb2.CreateSessionRequest(
         model_name=model_name,
         model_version=model_version,

@@ -247,12 +247,13 @@ class SuggestRequest(_message.Message):
     """The session whose posterior ranks. Empty where model_name is given."""
     strategy: _builtins.str
     """Required: "total_sd" (the standard deviation of f), "part_sd" (that of one part), "ucb" (mean +- kappa x sd), "ei" (expected improvement
-    on `incumbent`), or "thompson" (a draw from the posterior; another for each pick).
+    on `incumbent`), or "thompson" (a draw from the posterior; another for each pick; UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` where the model's
+    signatures have no `features`). Without a session "thompson" draws anew in every call.
     """
     part: _builtins.str
     """Which part, as in PredictResponse.part_names. Required by "part_sd"; empty (the default) for the others."""
     count: _builtins.int
-    """How many candidates to pick, 1 to C. 0 (the default) means 1."""
+    """How many candidates to pick, 1 to C; of "thompson" 128 at most. 0 (the default) means 1."""
     kappa: _builtins.float
     """Of "ucb": how many standard deviations, > 0. 0 (the default) means 2."""
     goal: _builtins.str
@@ -263,8 +264,8 @@ class SuggestRequest(_message.Message):
 
     @_builtins.property
     def incumbent(self) -> _array_pb2.Array:
-        """(1,) float64, in the unit of y: of "ei", the best value so far. Empty (the default) means the best posterior mean of f over the points
-        that the posterior holds.
+        """(1,) float64, finite, in the unit of y: of "ei", the best value so far. Empty (the default) means the best posterior mean of f among the
+        candidates.
         """
 
     def __init__(
@@ -370,9 +371,9 @@ class CreateSessionRequest(_message.Message):
     expires_after_s: _builtins.float
     """Seconds without a call after which the session may be dropped, > 0. 0 (the default) means the server's own."""
     seed: _builtins.int
-    """Of what "thompson" draws, any value: the same session, observations and seed give the same picks. Default 0."""
+    """Of what "thompson" draws, 0 or more: the same candidates, observations and seed give the same picks. Default 0."""
     request_id: _builtins.str
-    """The caller's name for this request, any text of up to 128 characters: a repeat with the same one gets the first answer and makes no second
+    """The caller's name for this request, any text: a repeat with the same one gets the first answer and makes no second
     session. Empty (the default) means every request makes one.
     """
     @_builtins.property
@@ -463,7 +464,7 @@ class ObserveRequest(_message.Message):
     y_unit: _builtins.str
     """The unit of y, compared with the model's: another one is refused, nothing is converted. Empty (the default) means not declared."""
     request_id: _builtins.str
-    """The caller's name for this request, any text of up to 128 characters: a repeat with the same one gets the first answer and observes
+    """The caller's name for this request, any text: a repeat with the same one gets the first answer and observes
     nothing anew. Empty (the default) means every request observes.
     """
     expected_revision: _builtins.int
@@ -478,7 +479,7 @@ class ObserveRequest(_message.Message):
 
     @_builtins.property
     def y(self) -> _array_pb2.Array:
-        """(n,) float64, finite: the measured values, in the unit of the model's quantity. Required."""
+        """(n,) float64, finite, n at most 512: the measured values, in the unit of the model's quantity. Required."""
 
     def __init__(
         self,

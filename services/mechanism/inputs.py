@@ -84,9 +84,7 @@ def check_unit(declared: str, expected: str, where: str) -> None:
         UnitMismatchError: another one was declared.
     """
     if declared and declared != expected:
-        message = (
-            f"{where} is declared in {declared!r}; this model takes {expected!r}. Convert the values and declare that."
-        )
+        message = f"{where} is declared in {declared!r}; this model takes {expected!r}. Convert the values and declare that."
         raise UnitMismatchError(message, field=where, metadata={"declared": declared, "expected": expected})
 
 

@@ -22,11 +22,11 @@ POINT = {"patch": np.zeros((1, 4, 4), np.uint8), "field": [0, 0], "dwell": 1, "p
 
 
 def test_a_session_is_made_observes_and_ends(client: Any, server: FakeServer) -> None:
-    made = client.create_session("hysteresis", GIVEN, units={"dwell": "s"}, expires_after_s=60, seed=-4, version=2)
+    made = client.create_session("hysteresis", GIVEN, units={"dwell": "s"}, expires_after_s=60, seed=4, version=2)
     assert (made.model, made.session_id, made.revision) == (MODEL, "session-1", 1)
     assert (made.points, made.candidates, made.memory_bytes, made.expires_time_s) == (20, 3, 4096, 1.75e9)
     request = server.asked("CreateSession")[0]
-    assert (request.model_name, request.model_version, request.expires_after_s, request.seed) == ("hysteresis", 2, 60, -4)
+    assert (request.model_name, request.model_version, request.expires_after_s, request.seed) == ("hysteresis", 2, 60, 4)
     seen = client.observe(made.session_id, [3.5, 12.0], candidate_index=[2, 0], y_unit="pm", expected_revision=1)
     assert (seen.model, seen.session_id, seen.revision, seen.points, seen.repeated) == (MODEL, "session-1", 2, 22, False)
     assert (seen.weight.tolist(), seen.duplicate.tolist()) == ([1.0, 0.25], [False, False])
@@ -80,7 +80,7 @@ def test_a_measurement_that_is_none_is_refused_before_it_is_sent(client: Any, se
     assert server.asked("Observe") == []
 
 
-@pytest.mark.parametrize("wrong", [{"seed": 2**63}, {"expires_after_s": -1.0}, {"expires_after_s": float("inf")}, {"model_name": ""}])
+@pytest.mark.parametrize("wrong", [{"seed": 2**63}, {"seed": -1}, {"expires_after_s": -1.0}, {"expires_after_s": float("inf")}, {"model_name": ""}])
 def test_a_session_that_cannot_be_asked_for_is_refused(client: Any, server: FakeServer, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidFieldError) as caught:
         client.create_session(**{"model_name": "hysteresis"} | wrong)
