@@ -16,6 +16,8 @@ from services.engine.observe import Observer
 from services.engine.repository import Repository
 from services.engine.watcher import FolderWatcher
 from services.latent import LatentRoom
+from services.mechanism import MechanismRoom
+from services.mechanism.posterior import make_fixed
 from services.settings import Settings
 
 log = logging.getLogger("dichroic.server")
@@ -45,10 +47,11 @@ class Server:
         self.settings = settings
         self.phase = Phase.STARTING
         device = choose_device(settings.device, intra_op_threads=settings.intra_op_threads, gpu_memory_bytes=settings.gpu_memory_bytes)
-        loader = Loader(device, settings.max_batch, settings.queue_max_bytes, settings.load_timeout_s)
+        loader = Loader(device, settings.max_batch, settings.queue_max_bytes, settings.load_timeout_s, {"mechanism": make_fixed})
         self.budget = QueueBudget(settings.queue_max_requests, settings.queue_max_bytes)
         self.repository = Repository(settings.bundles, loader, self.budget, observer)
         self.latent = LatentRoom(self.repository)
+        self.mechanism = MechanismRoom(self.repository, settings.sessions, expiry_s=settings.session_expiry_s, max_bytes=settings.session_max_bytes)
         self._watcher = FolderWatcher(self.repository)
         self._watching: asyncio.Task[None] | None = None
         self._receiving: set[asyncio.Timeout] = set()
@@ -89,6 +92,7 @@ class Server:
             await self.repository.drain(self.settings.drain_s)
         except TimeoutError:
             log.warning("work was still running %g s after the signal; it is given up", self.settings.drain_s)
+        await self.mechanism.close()
 
     @contextlib.asynccontextmanager
     async def receiving(self) -> AsyncIterator[None]:

@@ -1,0 +1,333 @@
+"""The mechanism room's capabilities: from what a caller tells of mechanisms to parts, variances and the next measurement."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dichroic.bundle import MechanismSection
+from dichroic.bundle.arrays import pack
+from dichroic.errors import InvalidFieldError, SessionConflictError, UnsupportedCapabilityError
+from services.engine.graph import empty_inputs
+from services.engine.model import ServingModel
+from services.engine.repository import Repository
+from services.mechanism.answers import Float64, Int64, Observed, Predicted, SessionDeleted, SessionMade, Suggested
+from services.mechanism.graphs import Described, describe, rows_of
+from services.mechanism.inputs import Checked, Given, checked, checked_index, checked_y
+from services.mechanism.journal import Journal, ObservationRow, SessionRow
+from services.mechanism.lanes import Call, Lanes, finished
+from services.mechanism.records import identity_of, made_of, made_text, observed_bytes, observed_of, predicted, suggested
+from services.mechanism.sessions import InUse, Session, Sessions, packed_candidates, session_bytes
+from services.mechanism.state import FLOAT64_BYTES, Measured, SessionPosterior, Start, View
+from services.mechanism.strategies import Pick, Wish
+from services.mechanism.suggesting import features_of, pick, tell
+from services.mechanism.wishes import check_wish, checked_wish
+
+# Points of one Observe: their covariances with all candidates are there at once.
+MOST_POINTS = 512
+# Seeds of SQLite's integers.
+MOST_SEED = 2**63 - 1
+
+
+class MechanismRoom:
+    """The mechanism capability over a repository.
+
+    In every method `model_name` is the bundle's name, `model_version` ≥ 1 or 0 for the highest that serves, `deadline` in the event loop's time,
+    seconds, and the errors are those that MechanismService's comment in the proto lists.
+
+    Args:
+        repository: of the bundles that serve.
+        folder: of the journal of sessions; made when the first session is.
+        expiry_s: after its last use, where CreateSession does not say.
+        max_bytes: that all sessions together may take in memory.
+        clock: seconds since 1970, UTC.
+    """
+
+    def __init__(self, repository: Repository, folder: Path, *, expiry_s: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._repository = repository
+        self._expiry_s, self._clock = expiry_s, clock
+        self._lanes = Lanes()
+        self._journal = Journal(folder)
+        self._sessions = Sessions(repository, self._journal, self._lanes, max_bytes, clock)
+
+    async def close(self) -> None:
+        """After the last request: ends the threads and closes the journal."""
+        self._lanes.close()
+        await self._journal.close()
+
+    async def predict(
+        self,
+        model_name: str,
+        model_version: int,
+        given: Given,
+        deadline: float,
+        *,
+        session_id: str = "",
+        include_noise: bool = False,
+        include_covariance: bool = False,
+    ) -> Predicted:
+        """Parts and total with their variances.
+
+        Args:
+            model_name: see the class; with a session, the session's or empty.
+            model_version: see the class; with a session, the session's or 0.
+            given: every mechanism of the model.
+            deadline: see the class.
+            session_id: by whose posterior; empty: the bundle's own.
+            include_noise: total_variance and quantiles of a measured y, not of f.
+            include_covariance: the parts' covariances as well.
+        """
+        if not session_id:
+            with self._mechanism(model_name, model_version) as (model, section):
+                found = checked(model, section, given)
+                outputs = await model.run(f"predict.{found.dtype}", found.inputs, deadline)
+                told_by = (model.identity, "", 0)
+                return predicted(told_by, section, found, outputs, noise=include_noise, covariance=include_covariance)
+        async with self._sessions.use(session_id, deadline) as use:
+            _check_model(use, model_name, model_version)
+            found = checked(use.call.model, use.call.section, given)
+            outputs = await use.call.model.run(f"predict.{found.dtype}", found.inputs, deadline, use.session.posterior.fixed())
+            return predicted(use.told_by, use.call.section, found, outputs, noise=include_noise, covariance=include_covariance)
+
+    async def create_session(
+        self,
+        model_name: str,
+        model_version: int,
+        deadline: float,
+        *,
+        candidates: Given | None = None,
+        expires_after_s: float = 0.0,
+        seed: int = 0,
+        request_id: str = "",
+    ) -> SessionMade:
+        """A session of its own posterior, which is the bundle's until something is observed.
+
+        Args:
+            model_name: see the class.
+            model_version: see the class.
+            deadline: see the class.
+            candidates: places that Suggest chooses among and Observe names by their index; encoded once. None: none.
+            expires_after_s: seconds after its last use; 0: the server's default.
+            seed: of everything drawn at random in it, 0 or more.
+            request_id: a repeat gets the first answer; empty: every call makes a session.
+        """
+        if not (math.isfinite(expires_after_s) and expires_after_s >= 0):
+            raise InvalidFieldError(f"expires_after_s is {expires_after_s:g}; it is 0 (the server's default) or more.", field="expires_after_s")
+        if not 0 <= seed <= MOST_SEED:
+            raise InvalidFieldError(f"seed is {seed}; it is 0 to 2^63 − 1.", field="seed")
+        await self._sessions.purge()
+        if request_id and (there := await self._journal.session_of_request(request_id)):
+            return made_of(there)
+        with self._mechanism(model_name, model_version) as (model, section):
+            described, mean = await self._described(model, section, candidates, deadline)
+            start = Start.of(section, model.fixed, mean)
+            session_id, now = secrets.token_hex(16), self._clock()
+            needed = session_bytes(start, described, 0, features_of(model))
+            self._sessions.reserve_bytes(session_id, needed)
+            lasts_s = expires_after_s or self._expiry_s
+            made = SessionMade(
+                model.identity, session_id, 1, section.points, 0 if described is None else len(described.latents), needed, now + lasts_s
+            )
+            kept = packed_candidates(described), made_text(made)
+            row = SessionRow(session_id, request_id, *_facts(model), mean, now, lasts_s, now + lasts_s, seed, *kept)
+            try:
+                session = Session(row, await self._lanes.run(deadline, SessionPosterior, start), described, features_of(model))
+                if described is not None:
+                    await session.told(Call(model, section, deadline, self._lanes))
+                stored = await finished(self._journal.add_session(row))
+            except BaseException:
+                self._sessions.memory.release(session_id)
+                raise
+            if stored.id != session_id:  # another call with this request_id was quicker
+                self._sessions.memory.release(session_id)
+                return made_of(stored)
+            self._sessions.add(session)
+            return made
+
+    async def observe(
+        self,
+        session_id: str,
+        deadline: float,
+        *,
+        given: Given | None = None,
+        candidate_index: Int64 | None = None,
+        y: Float64,
+        y_unit: str = "",
+        request_id: str = "",
+        expected_revision: int = 0,
+    ) -> Observed:
+        """Conditions a session on n measured points, one after the other, and answers when that is on the disk.
+
+        Args:
+            session_id: the session.
+            deadline: see the class; what has begun when it passes is finished.
+            given: every mechanism of the model at the points; or
+            candidate_index: (n,) int64, which registered candidates they are.
+            y: (n,) float64 measured.
+            y_unit: its unit as declared; empty: not declared.
+            request_id: a repeat gets the first answer, `repeated`; empty: every call observes.
+            expected_revision: that the session must have; 0: not checked.
+        """
+        if (given is None) == (candidate_index is None):
+            both = "both" if given is not None else "neither"
+            raise InvalidFieldError(f"Of the mechanisms' values and candidate_index {both} were given; give one of them.", field="candidate_index")
+        async with self._sessions.use(session_id, deadline) as use:
+            if request_id and (there := await self._journal.observation_of_request(session_id, request_id)):
+                return observed_of(use.session.row, there.answer, repeated=True)
+            revision = use.session.revision
+            if expected_revision not in {0, revision}:
+                message = f"The session has revision {revision}, not {expected_revision}: somebody observed meanwhile. Predict again, then decide."
+                facts = {"expected_revision": str(expected_revision), "revision": str(revision), "session_id": session_id}
+                raise SessionConflictError(message, field="expected_revision", metadata=facts)
+            points = await _points(use, given, candidate_index, y, y_unit)
+            return await finished(self._take(use, points, y, request_id))
+
+    async def suggest(
+        self,
+        deadline: float,
+        *,
+        model_name: str = "",
+        model_version: int = 0,
+        session_id: str = "",
+        candidates: Given | None = None,
+        strategy: str,
+        part: str = "",
+        count: int = 1,
+        kappa: float = 0.0,
+        goal: str = "",
+        incumbent: Float64 | None = None,
+    ) -> Suggested:
+        """Which candidates to measure next.
+
+        Args:
+            deadline: see the class.
+            model_name: whose posterior; or
+            model_version: see the class.
+            session_id: by which session's posterior.
+            candidates: every mechanism at the candidates; None: those registered with the session.
+            strategy: one of strategies.STRATEGIES.
+            part: of part_sd.
+            count: picks, 1 or more.
+            kappa: of ucb, mean + kappa · sd; 0: 2.
+            goal: "maximise" or "minimise", of ucb, ei and thompson; empty: "maximise".
+            incumbent: (1,) of ei, the value to improve on; None: the best posterior mean among the candidates.
+        """
+        wished = partial(checked_wish, strategy=strategy, part=part, count=count, kappa=kappa, goal=goal, incumbent=incumbent)
+        if bool(model_name) == bool(session_id):
+            both = "both" if model_name else "neither"
+            raise InvalidFieldError(f"Of model_name and session_id {both} were given; give one of them.", field="model_name")
+        if session_id:
+            async with self._sessions.use(session_id, deadline) as use:
+                session, view = use.session, use.session.posterior.view()
+                wish = wished(use.call.section, first_path=session.posterior.added)
+                if candidates is not None:
+                    return suggested(use.told_by, await self._among(use.call, candidates, view, wish, session.row.seed))
+                if session.described is None:
+                    raise InvalidFieldError("The session has no candidates. Send some, or name them in CreateSession.", field="candidates")
+                check_wish(use.call.model, wish, session.candidate_count)
+                told = await session.told(use.call)
+                return suggested(use.told_by, await pick(use.call, told, wish, view))
+        with self._mechanism(model_name, model_version) as (model, section):
+            wish = wished(section)
+            if candidates is None:
+                raise InvalidFieldError("candidates are missing; send every mechanism's values at them, or name a session.", field="candidates")
+            _, mean = await self._described(model, section, None, deadline)
+            view = Start.of(section, model.fixed, mean).view()
+            # Nothing is remembered between two such calls, so every one draws anew.
+            call = Call(model, section, deadline, self._lanes)
+            return suggested((model.identity, "", 0), await self._among(call, candidates, view, wish, secrets.randbits(62)))
+
+    async def delete_session(self, session_id: str, deadline: float) -> SessionDeleted:
+        """Forgets a session, here and in the journal."""
+        async with self._sessions.lock(session_id, deadline) as held:
+            observed = len(await self._journal.observations(session_id)) if held.session is None else held.session.revision - 1
+            await finished(self._journal.delete(session_id))
+            self._sessions.forget(held)
+            return SessionDeleted(identity_of(held.row), session_id, observed + 1)
+
+    async def _described(
+        self, model: ServingModel, section: MechanismSection, candidates: Given | None, deadline: float
+    ) -> tuple[Described | None, float]:
+        """The candidates as the encoders see them, and μ of the model."""
+        if candidates is not None:
+            found = checked(model, section, candidates, "candidates.")
+            described = await describe(model, section, found, deadline)
+            return described, described.mean
+        name = next(name for name in sorted(model.manifest.signatures) if name.startswith("predict."))
+        empty = Checked(name.partition(".")[2], empty_inputs(model.signature(name), 1), 1)
+        return None, (await describe(model, section, empty, deadline)).mean
+
+    async def _take(self, use: InUse, points: Described, y: Float64, request_id: str) -> Observed:
+        """Works a block out, stores it, and only then takes it in."""
+        session, row = use.session, use.session.row
+        self._sessions.reserve(session, len(y))
+        known = np.concatenate((session.posterior.points(), points.latents))
+        told = await rows_of(use.call.model, points.latents, known, use.call.deadline)
+        measured = Measured(points.latents, y, points.factor_variance, told["rows"], told["factor"], told["prior"])
+        block = await use.call.run(session.posterior.plan, measured)
+        revision, held_points = session.revision + 1, session.posterior.count + len(block)
+        answer = observed_bytes(block, revision, held_points)
+        expires_s = self._sessions.expires_s(row)
+        await self._journal.add_observation(ObservationRow(row.id, revision, request_id, pack(block.arrays()), answer), expires_s)
+        use.held.stored_s = expires_s
+        session.take(block)
+        return observed_of(row, answer, repeated=False)
+
+    async def _among(self, call: Call, candidates: Given, view: View, wish: Wish, seed: int) -> list[Pick]:
+        """Picks among candidates that come with the request."""
+        found = checked(call.model, call.section, candidates, "candidates.")
+        check_wish(call.model, wish, found.rows)
+        self._sessions.memory.check(FLOAT64_BYTES * found.rows * len(view.root) * len(view.centred))
+        described = await describe(call.model, call.section, found, call.deadline)
+        told = await tell(call, described, view, seed if wish.strategy == "thompson" else None)
+        return await pick(call, told, wish, view)
+
+    @contextmanager
+    def _mechanism(self, name: str, version: int) -> Iterator[tuple[ServingModel, MechanismSection]]:
+        with self._repository.lease(name, version) as model:
+            if model.manifest.mechanism is None:
+                message = f"Model {name!r} is of kind {model.manifest.kind!r}; this needs one of kind 'mechanism'."
+                raise UnsupportedCapabilityError(message, field="model_name")
+            yield model, model.manifest.mechanism
+
+
+async def _points(use: InUse, given: Given | None, candidate_index: Int64 | None, y: Float64, y_unit: str) -> Described:
+    """Where the measured points are: `given`, or of the session's candidates."""
+    session, call, unit = use.session, use.call, use.call.section.quantity.unit
+    if given is not None:
+        found = checked(call.model, call.section, given)
+        checked_y(y, found.rows, y_unit, unit)
+        _check_points(found.rows)
+        return await describe(call.model, call.section, found, call.deadline)
+    index = checked_index(np.zeros(0, np.int64) if candidate_index is None else candidate_index, session.candidate_count)
+    checked_y(y, len(index), y_unit, unit)
+    _check_points(len(index))
+    there = session.described
+    if there is None:
+        raise ValueError("a session without candidates has no index of one")
+    return Described(there.latents[index], there.factor_variance[index], there.mean)
+
+
+def _facts(model: ServingModel) -> tuple[str, int, str]:
+    identity = model.identity
+    return identity.name, identity.version, identity.digest
+
+
+def _check_model(use: InUse, model_name: str, model_version: int) -> None:
+    row = use.session.row
+    if (model_name and model_name != row.model_name) or (model_version and model_version != row.model_version):
+        asked = f"{model_name or row.model_name!r}" + (f" version {model_version}" if model_version else "")
+        message = f"The session is of model {row.model_name} version {row.model_version}, the request names {asked}. Leave the model out."
+        raise InvalidFieldError(message, field="model_name")
+
+
+def _check_points(rows: int) -> None:
+    if rows > MOST_POINTS:
+        raise InvalidFieldError(f"{rows} points are too many for one Observe; send {MOST_POINTS} at most, and the others in the next.", field="y")
