@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -58,13 +59,6 @@ ERRORS: list[DichroicError] = [
     QueueFullError("full", retry_delay_s=0.5),
     DeadlineExceededError("late"),
 ]
-
-
-@pytest.fixture
-def room(running: Running, monkeypatch: pytest.MonkeyPatch) -> ToldRoom:
-    told = ToldRoom()
-    monkeypatch.setattr(running.server, "mechanism", told, raising=False)
-    return told
 
 
 def stub(running: Running) -> mechanism_pb2_grpc.MechanismServiceAsyncStub:
@@ -224,7 +218,6 @@ async def test_a_request_that_cannot_be_read_is_named_and_the_room_not_asked(run
 
 
 async def test_a_deadline_goes_to_the_room_and_none_is_the_servers(running: Running, room: ToldRoom) -> None:
-    import asyncio
 
     for timeout_s, least, most in ((5.0, 3.0, 5.5), (None, 55.0, 60.5)):
         await stub(running).DeleteSession(pb.DeleteSessionRequest(session_id="s1"), timeout=timeout_s)
