@@ -196,9 +196,11 @@ def _listed(values: Numbers, kind: str) -> str:
     """What a list of numbers is: what the mechanism's kind takes, or by its axes."""
     if kind:
         return INPUT_DTYPES[kind][-1]
-    axes, inner = 0, values
+    axes = 0
+    inner: object = values
     while isinstance(inner, list):
-        axes, inner = axes + 1, inner[0] if inner else None
+        axes += 1
+        inner = inner[0] if inner else None
     return BY_AXES.get(axes, "float32")
 
 
