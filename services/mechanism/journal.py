@@ -74,12 +74,21 @@ class Journal:
     """The file in `folder`, opened when it is first needed: a server whose folder cannot be written starts, and says so when a session is made.
 
     Every method runs its work on the journal's own thread and raises SessionStoreError where the file or the disk does not do its part.
+
+    Args:
+        folder: where the file is.
+        clock: seconds since 1970, UTC: what has expired is cleared away when the file is opened.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
         self.folder = folder
+        self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._connection: sqlite3.Connection | None = None
+
+    async def prepare(self) -> None:
+        """Opens the file, and makes it where there is none, before anything is worked out that could not be stored."""
+        await self._call(lambda db: None)
 
     async def add_session(self, row: SessionRow) -> SessionRow:
         """Stores a session; the one that is there already where its request_id was used before."""
@@ -138,6 +147,7 @@ class Journal:
                 return missing["missing"]
             if self._connection is None:
                 self._connection = _open(self.folder)
+                _purge(self._connection, self._clock())
             return work(self._connection)
         except (sqlite3.Error, OSError) as error:
             file = self.folder / FILE_NAME

@@ -19,13 +19,15 @@ from services.engine.graph import empty_inputs
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
 from services.mechanism.answers import Float64, Int64, Observed, Predicted, SessionDeleted, SessionMade, Suggested
+from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.graphs import Described, describe, rows_of
 from services.mechanism.inputs import Checked, Given, checked, checked_index, checked_y
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
 from services.mechanism.lanes import Call, Lanes, finished
 from services.mechanism.records import identity_of, made_of, made_text, observed_bytes, observed_of, predicted, suggested
-from services.mechanism.sessions import InUse, Session, Sessions, packed_candidates, session_bytes
-from services.mechanism.state import FLOAT64_BYTES, Measured, SessionPosterior, Start, View
+from services.mechanism.session import Session, packed_candidates, session_bytes
+from services.mechanism.sessions import InUse, Sessions
+from services.mechanism.state import FLOAT64_BYTES, Block, Measured, Start, View
 from services.mechanism.strategies import Pick, Wish
 from services.mechanism.suggesting import features_of, pick, tell
 from services.mechanism.wishes import check_wish, checked_wish
@@ -54,7 +56,7 @@ class MechanismRoom:
         self._repository = repository
         self._expiry_s, self._clock = expiry_s, clock
         self._lanes = Lanes()
-        self._journal = Journal(folder)
+        self._journal = Journal(folder, clock)
         self._sessions = Sessions(repository, self._journal, self._lanes, max_bytes, clock)
 
     async def close(self) -> None:
@@ -122,6 +124,7 @@ class MechanismRoom:
             raise InvalidFieldError(f"expires_after_s is {expires_after_s:g}; it is 0 (the server's default) or more.", field="expires_after_s")
         if not 0 <= seed <= MOST_SEED:
             raise InvalidFieldError(f"seed is {seed}; it is 0 to 2^63 − 1.", field="seed")
+        await self._journal.prepare()
         await self._sessions.purge()
         if request_id and (there := await self._journal.session_of_request(request_id)):
             return made_of(there)
@@ -271,13 +274,17 @@ class MechanismRoom:
         known = np.concatenate((session.posterior.points(), points.latents))
         told = await rows_of(use.call.model, points.latents, known, use.call.deadline)
         measured = Measured(points.latents, y, points.factor_variance, told["rows"], told["factor"], told["prior"])
-        block = await use.call.run(session.posterior.plan, measured)
+        block, stored = await use.call.run(_planned, session.posterior, measured)
         revision, held_points = session.revision + 1, session.posterior.count + len(block)
         answer = observed_bytes(block, revision, held_points)
         expires_s = self._sessions.expires_s(row)
-        await self._journal.add_observation(ObservationRow(row.id, revision, request_id, pack(block.arrays()), answer), expires_s)
+        await self._journal.add_observation(ObservationRow(row.id, revision, request_id, stored, answer), expires_s)
         use.held.stored_s = expires_s
-        session.take(block)
+        try:
+            await self._lanes.run(math.inf, session.take, block)
+        except BaseException:
+            use.held.session = None  # the journal knows better than what is left of it here
+            raise
         return observed_of(row, answer, repeated=False)
 
     async def _among(self, call: Call, candidates: Given, view: View, wish: Wish, seed: int) -> list[Pick]:
@@ -296,6 +303,12 @@ class MechanismRoom:
                 message = f"Model {name!r} is of kind {model.manifest.kind!r}; this needs one of kind 'mechanism'."
                 raise UnsupportedCapabilityError(message, field="model_name")
             yield model, model.manifest.mechanism
+
+
+def _planned(posterior: SessionPosterior, measured: Measured) -> tuple[Block, bytes]:
+    """The block, and its bytes for the journal."""
+    block = posterior.plan(measured)
+    return block, pack(block.arrays())
 
 
 async def _points(use: InUse, given: Given | None, candidate_index: Int64 | None, y: Float64, y_unit: str) -> Described:

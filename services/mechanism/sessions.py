@@ -8,10 +8,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from dichroic.bundle import MechanismSection
-from dichroic.bundle.arrays import pack, unpack
+from dichroic.bundle.arrays import unpack
 from dichroic.errors import (
     BundleRefusedError,
     ModelNotReadyError,
@@ -24,75 +22,19 @@ from dichroic.errors import (
 )
 from services.engine.model import Identity, ServingModel
 from services.engine.repository import Repository
-from services.mechanism.candidates import Candidates, candidate_bytes
+from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.graphs import Described
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
 from services.mechanism.lanes import Call, Lanes, locked
 from services.mechanism.memory import Memory
-from services.mechanism.state import FLOAT64_BYTES, Block, SessionPosterior, Start, posterior_bytes
-from services.mechanism.suggesting import catch_up, features_of, tell
+from services.mechanism.session import Session, session_bytes
+from services.mechanism.state import Block, Start
+from services.mechanism.suggesting import features_of
 
 log = logging.getLogger("dichroic.mechanism")
 
 # Of a session's time to live: how far what the journal knows of its last use may lag behind.
 LAG = 0.05
-
-
-@dataclass(eq=False)
-class Session:
-    """One session as it is in memory.
-
-    Attributes:
-        row: as it was made.
-        posterior: its own.
-        described: its candidates as the encoders see them; None: it has none.
-        features: F, of the paths of its candidates; 0 where the model knows none.
-        revision: 1, and 1 more with each Observe.
-        candidates: told and kept up to date when Suggest needs them.
-        waiting: blocks that `candidates` do not know yet, without the rows of the root.
-    """
-
-    row: SessionRow
-    posterior: SessionPosterior
-    described: Described | None
-    features: int
-    revision: int = 1
-    candidates: Candidates | None = None
-    waiting: list[Block] = field(default_factory=list)
-
-    @property
-    def candidate_count(self) -> int:
-        """How many candidates it has."""
-        return 0 if self.described is None else len(self.described.latents)
-
-    def memory_bytes_with(self, points: int) -> int:
-        """What it takes with so many points more, candidates told or not."""
-        return session_bytes(self.posterior.start, self.described, self.posterior.added + points, self.features)
-
-    def take(self, block: Block) -> None:
-        """One Observe more."""
-        self.posterior.apply(block)
-        self.revision += 1
-        if self.described is not None:
-            self.waiting.append(replace(block, root_rows=np.zeros((len(block), 0))))
-
-    async def told(self, call: Call) -> Candidates:
-        """Its candidates, up to date.
-
-        Raises:
-            DeadlineExceededError: the deadline passed in between; the next call goes on from there.
-            ValueError: it has none.
-        """
-        if self.described is None:
-            raise ValueError("the session has no candidates")
-        if self.candidates is None:
-            # From the bundle's posterior and one block after the other, as if it had been told at once: the same to the last bit.
-            seed = self.row.seed if self.features else None
-            self.candidates = await tell(call, self.described, self.posterior.start.view(), seed)
-        while self.waiting:
-            await catch_up(call, self.candidates, self.waiting[0])
-            self.waiting.pop(0)
-        return self.candidates
 
 
 @dataclass(eq=False)
@@ -198,18 +140,20 @@ class Sessions:
     async def purge(self) -> None:
         """Clears away what has expired, here and in the journal."""
         now = self._clock()
-        for held in [held for held in self._held.values() if held.expires_s <= now and not held.lock.locked()]:
-            # Of those used since the journal was last told, it does not know better.
-            await self._journal.prolong(held.row.id, held.expires_s)
-            self._held.pop(held.row.id, None)
-            self.memory.release(held.row.id)
-        for held in [held for held in self._held.values() if held.stored_s <= now]:
-            await self._journal.prolong(held.row.id, held.expires_s)
-            held.stored_s = held.expires_s
+        for held in list(self._held.values()):
+            if held.lock.locked():  # it was alive when this use of it began
+                held.expires_s = max(held.expires_s, self.expires_s(held.row))
+            if held.stored_s <= now < held.expires_s:
+                await self._journal.prolong(held.row.id, held.expires_s)
+                held.stored_s = held.expires_s
+            if held.expires_s <= now:
+                self._held.pop(held.row.id, None)
+                self.memory.release(held.row.id)
         await self._journal.purge(now)
 
     def _in_use(self, session_id: str) -> bool:
-        return session_id in self._held and self._held[session_id].lock.locked()
+        # One that is not known yet is being made.
+        return session_id not in self._held or self._held[session_id].lock.locked()
 
     async def _find(self, session_id: str) -> Held:
         if session_id not in self._held:
@@ -288,22 +232,6 @@ class Sessions:
         )
         metadata = {"session_id": row.id, "model_name": row.model_name, "model_version": str(row.model_version), "digest": row.digest}
         return SessionModelChangedError(message, metadata=metadata)
-
-
-def session_bytes(start: Start, described: Described | None, added: int, features: int) -> int:
-    """What a session takes with so many points more than the bundle's: its posterior, and its candidates, told or not."""
-    posterior = posterior_bytes(start, added)
-    if described is None:
-        return posterior
-    count, size = described.latents.shape
-    rank = len(start.arrays["inverse"])
-    waiting = FLOAT64_BYTES * added * (rank + added)
-    return posterior + waiting + candidate_bytes(count, len(start.centred), size, rank=rank, added=added, features=features)
-
-
-def packed_candidates(described: Described | None) -> bytes | None:
-    """Candidates as the journal stores them."""
-    return None if described is None else pack({"latents": described.latents, "factor_variance": described.factor_variance})
 
 
 def unknown(session_id: str) -> UnknownSessionError:

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.mechanism.world import Lab, World
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    """A room with an additive model, `divide`."""
+    made = await Lab.open(tmp_path, divide=World())
+    yield made
+    await made.room.close()
