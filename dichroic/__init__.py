@@ -10,6 +10,7 @@ This package is the client and what it shares with the server: bundles (`dichroi
 
 from dichroic.client import (
     AsyncClient,
+    AsyncSession,
     Classification,
     Client,
     Decoding,
@@ -18,15 +19,22 @@ from dichroic.client import (
     ModelIdentity,
     ModelInfo,
     ModelSummary,
+    Observation,
+    Prediction,
     Reconstruction,
     Regression,
+    Session,
+    SessionDeleted,
+    SessionMade,
     Signature,
+    Suggestion,
     TensorSpec,
 )
 from dichroic.errors import DichroicError
 
 __all__ = [
     "AsyncClient",
+    "AsyncSession",
     "Classification",
     "Client",
     "Decoding",
@@ -36,9 +44,15 @@ __all__ = [
     "ModelIdentity",
     "ModelInfo",
     "ModelSummary",
+    "Observation",
+    "Prediction",
     "Reconstruction",
     "Regression",
+    "Session",
+    "SessionDeleted",
+    "SessionMade",
     "Signature",
+    "Suggestion",
     "TensorSpec",
 ]
 __version__ = "0.1.0"

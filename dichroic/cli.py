@@ -9,16 +9,17 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dichroic.cli_files import FileError, check_output, read_arrays, read_data, write_arrays
+from dichroic.cli_files import FileError, check_output, read_arrays, read_data, write_answer
+from dichroic.cli_mechanism import Run, add_mechanism_commands
 from dichroic.cli_show import ProgressLine, as_json, model_text, models_table
-from dichroic.client import Classification, Client, Decoding, Encoding, Manifold, Reconstruction, Regression
-from dichroic.errors import DichroicError, MessageTooLargeError
+from dichroic.client import Client
+from dichroic.errors import DichroicError, MessageTooLargeError, SessionConflictError
 from dichroic.wire import NDArray
 
 OK, BAD_INPUT, SERVER_FAILED, INTERRUPTED = 0, 2, 3, 130
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FileError as error:
         return _say(str(error), BAD_INPUT)
     except DichroicError as error:
-        ours = error.status in {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"} or isinstance(error, MessageTooLargeError)
+        ours = error.status in {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"} or isinstance(error, MessageTooLargeError | SessionConflictError)
         return _say(f"{error.reason}: {error.message}", BAD_INPUT if ours else SERVER_FAILED)
     except BrokenPipeError:
         # `dichroic models | head`: the reader has what it wanted. Python would complain once more when it flushes at exit.
@@ -72,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    def asking(where: argparse._SubParsersAction[Any], name: str, run: Run, text: str) -> argparse.ArgumentParser:
+        def connected(chosen: argparse.Namespace) -> None:
+            with _client(chosen) as client:
+                run(chosen, client)
+
+        sub: argparse.ArgumentParser = where.add_parser(name, help=text, description=text, parents=[server])
+        sub.set_defaults(run=connected)
+        return sub
+
     models = command("models", _models, "List the models of the server.")
     model = command("model", _model, "Show one model: what it takes and gives, and its model card.")
     encode = command("encode", _of_data("encode"), "Images or spectra to pose, content and class.")
@@ -80,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     classify = command("classify", _of_data("classify"), "Which class each image or spectrum shows.")
     regress = command("regress", _of_data("regress"), "The targets of each image or spectrum.")
     manifold = command("manifold", _manifold, "A grid of decoded images or spectra over two content latents.")
+    add_mechanism_commands(commands, asking)
     load = command("load", _load, "Load a version from the server's bundle folder (needs DICHROIC_ADMIN_TOKEN).")
     unload = command("unload", _unload, "Take a version, or all of a model, out of service (needs DICHROIC_ADMIN_TOKEN).")
     for sub in (model, encode, decode, reconstruct, classify, regress, manifold, load, unload):
@@ -167,7 +178,7 @@ def _of_data(capability: str) -> Callable[[argparse.Namespace], None]:
                 answer = ask(chosen.name, **given, version=chosen.model_version, timeout_s=chosen.timeout_s, progress=progress)
             finally:
                 progress.close()
-        _write(chosen.out, answer)
+        write_answer(chosen.out, answer)
 
     return run
 
@@ -187,7 +198,7 @@ def _manifold(chosen: argparse.Namespace) -> None:
             timeout_s=chosen.timeout_s,
             **given,
         )
-    _write(chosen.out, answer)
+    write_answer(chosen.out, answer)
 
 
 def _decode(chosen: argparse.Namespace) -> None:
@@ -199,7 +210,7 @@ def _decode(chosen: argparse.Namespace) -> None:
             answer = client.decode(chosen.name, version=chosen.model_version, timeout_s=chosen.timeout_s, progress=progress, **given)
         finally:
             progress.close()
-    _write(chosen.out, answer)
+    write_answer(chosen.out, answer)
 
 
 def _latents(chosen: argparse.Namespace) -> dict[str, NDArray]:
@@ -227,12 +238,3 @@ def _unload(chosen: argparse.Namespace) -> None:
         models = client.unload_model(chosen.name, version=chosen.model_version, timeout_s=chosen.timeout_s or 30.0)
     for model in models:
         print(f"{model.name} version {model.version} no longer serves")
-
-
-def _write(path: Path, answer: Encoding | Decoding | Reconstruction | Classification | Regression | Manifold) -> None:
-    """Every attribute under its own name, without those the model does not have; the model as model_name, model_version, model_digest."""
-    found = {field.name: getattr(answer, field.name) for field in fields(answer) if field.name != "model"}
-    arrays = {name: np.asarray(value) for name, value in found.items() if value is not None}
-    model = {"model_name": answer.model.name, "model_version": answer.model.version, "model_digest": answer.model.digest}
-    write_arrays(path, arrays | {name: np.asarray(value) for name, value in model.items()})
-    print(f"{path}: {', '.join(f'{name} {values.shape}' for name, values in arrays.items() if values.ndim)}", file=sys.stderr)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
+from dichroic.client import Classification, Decoding, Encoding, Manifold, Prediction, Reconstruction, Regression, Suggestion
 from dichroic.wire import NDArray
+
+Answer = Encoding | Decoding | Reconstruction | Classification | Regression | Manifold | Prediction | Suggestion
 
 
 class FileError(Exception):
@@ -79,3 +84,16 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
         raise FileError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_answer(path: Path, answer: Answer) -> None:
+    """Every attribute under its own name, without those the model does not have; the model as model_name, model_version, model_digest.
+
+    Raises:
+        FileError: as write_arrays.
+    """
+    found = {field.name: getattr(answer, field.name) for field in fields(answer) if field.name != "model"}
+    arrays = {name: np.asarray(value) for name, value in found.items() if value is not None}
+    model = {"model_name": answer.model.name, "model_version": answer.model.version, "model_digest": answer.model.digest}
+    write_arrays(path, arrays | {name: np.asarray(value) for name, value in model.items()})
+    print(f"{path}: {', '.join(f'{name} {values.shape}' for name, values in arrays.items() if values.ndim)}", file=sys.stderr)

@@ -7,10 +7,12 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from typing import Any, TextIO
 
-from dichroic.client import ModelInfo, ModelSummary, TensorSpec
+import numpy as np
+
+from dichroic.client import ModelInfo, ModelSummary, Suggestion, TensorSpec
 
 # Work that is over before this needs no progress line.
 QUIET_S = 0.5
@@ -54,6 +56,13 @@ def model_text(info: ModelInfo) -> str:
     return "\n".join([*head, "", _table(("capability", "", "tensor", "dtype", "shape", "unit", "meaning"), rows), "", info.model_card]).rstrip()
 
 
+def picks_table(picks: Suggestion) -> str:
+    """One line for each pick, the best first."""
+    columns = (picks.candidate_index, picks.score, picks.total_mean, picks.total_sd, picks.part_sd)
+    rows = [(str(index), *(f"{figure:.6g}" for figure in figures)) for index, *figures in zip(*(each.tolist() for each in columns), strict=True)]
+    return _table(("candidate", "score", "mean", "sd", "part sd"), rows)
+
+
 class ProgressLine:
     """Rows done of all, rewritten in place on a terminal; nothing elsewhere, and nothing for short work."""
 
@@ -87,8 +96,10 @@ def _plain(value: object) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, ModelInfo | ModelSummary):
-        return _plain(asdict(value))
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain({field.name: getattr(value, field.name) for field in fields(value)})
     return value
 
 

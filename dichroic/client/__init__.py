@@ -1,4 +1,4 @@
-"""The client: images to pose, content and class, and back, from a Dichroic server. `Client` blocks, `AsyncClient` is awaited; both do the same."""
+"""The client of a Dichroic server. `Client` blocks, `AsyncClient` is awaited; both do the same."""
 
 from dichroic.client.answers import (
     Classification,
@@ -13,11 +13,15 @@ from dichroic.client.answers import (
     Signature,
     TensorSpec,
 )
+from dichroic.client.async_session import AsyncSession
 from dichroic.client.asynchronous import AsyncClient
+from dichroic.client.mechanism_answers import Observation, Prediction, SessionDeleted, SessionMade, Suggestion
+from dichroic.client.session import Session
 from dichroic.client.synchronous import Client
 
 __all__ = [
     "AsyncClient",
+    "AsyncSession",
     "Classification",
     "Client",
     "Decoding",
@@ -26,8 +30,14 @@ __all__ = [
     "ModelIdentity",
     "ModelInfo",
     "ModelSummary",
+    "Observation",
+    "Prediction",
     "Reconstruction",
     "Regression",
+    "Session",
+    "SessionDeleted",
+    "SessionMade",
     "Signature",
+    "Suggestion",
     "TensorSpec",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from dichroic.errors import InvalidFieldError
-from dichroic.v1 import latent_pb2_grpc, models_pb2_grpc
+from dichroic.v1 import latent_pb2_grpc, mechanism_pb2_grpc, models_pb2_grpc
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     # The server's limit is checked before sending; an answer may be larger than what asked for it.
@@ -77,11 +77,19 @@ class Stubs:
     """The services of one channel; of an asynchronous one, their methods are awaited."""
 
     latent: latent_pb2_grpc.LatentServiceStub
+    mechanism: mechanism_pb2_grpc.MechanismServiceStub
     models: models_pb2_grpc.ModelServiceStub
 
     @classmethod
     def on(cls, channel: grpc.Channel | grpc.aio.Channel) -> Stubs:
         """The stubs of a channel."""
+        # Two calls that look the same: the generated overloads tell the kinds of channel apart.
         if isinstance(channel, grpc.aio.Channel):
-            return cls(latent_pb2_grpc.LatentServiceStub(channel), models_pb2_grpc.ModelServiceStub(channel))
-        return cls(latent_pb2_grpc.LatentServiceStub(channel), models_pb2_grpc.ModelServiceStub(channel))
+            return cls(
+                latent_pb2_grpc.LatentServiceStub(channel),
+                mechanism_pb2_grpc.MechanismServiceStub(channel),
+                models_pb2_grpc.ModelServiceStub(channel),
+            )
+        return cls(
+            latent_pb2_grpc.LatentServiceStub(channel), mechanism_pb2_grpc.MechanismServiceStub(channel), models_pb2_grpc.ModelServiceStub(channel)
+        )

@@ -6,19 +6,11 @@ without it is refused, because (h, w, c) cannot be told from (n, h, w). Likewise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 import numpy as np
 
+from dichroic.client.conversion import Classes, Images, Numbers, as_float32, invalid, plain, stacked
 from dichroic.errors import InvalidFieldError, InvalidTensorError
 from dichroic.wire import NDArray
-
-Images: TypeAlias = NDArray | Sequence[NDArray]
-Numbers: TypeAlias = NDArray | Sequence[float] | Sequence[Sequence[float]] | float
-Classes: TypeAlias = NDArray | Sequence[int] | int
-
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def checked_images(images: Images) -> NDArray:
@@ -33,21 +25,21 @@ def checked_images(images: Images) -> NDArray:
     Raises:
         InvalidTensorError: another dtype, another number of axes, no rows, NaN, infinity, or a value beyond float32.
     """
-    values = _stacked(images, "images")
+    values = stacked(images, "images")
     if values.dtype.kind not in "uf" or (values.dtype.kind == "u" and values.dtype.itemsize > 2):
-        raise _invalid(
+        raise invalid(
             "images",
             f"have dtype {values.dtype}; give float32 in the training data's unit (images.astype('float32')), or uint8 or uint16 "
             "as the model's `preprocessing.integer_images` says: for most, their greatest value is the top of the training range",
         )
     if values.ndim not in (3, 4):
         hint = "; a single image gets its batch axis by [image] or image[None]" if values.ndim == 2 else ""
-        raise _invalid("images", f"have {values.ndim} axes; expected (n, h, w), or (n, h, w, c) for several channels{hint}")
+        raise invalid("images", f"have {values.ndim} axes; expected (n, h, w), or (n, h, w, c) for several channels{hint}")
     if 0 in values.shape:
-        raise _invalid("images", f"have shape {values.shape}: there is nothing in them")
+        raise invalid("images", f"have shape {values.shape}: there is nothing in them")
     if values.dtype.kind == "u":
         return values.astype(values.dtype.newbyteorder("="), copy=False)
-    return _float32(values, "images")
+    return as_float32(values, "images")
 
 
 def checked_spectra(spectra: Images) -> NDArray:
@@ -56,15 +48,15 @@ def checked_spectra(spectra: Images) -> NDArray:
     Raises:
         InvalidTensorError: another number of axes, no rows, not a real number, NaN, infinity, or a value beyond float32.
     """
-    values = _stacked(spectra, "spectra")
+    values = stacked(spectra, "spectra")
     if values.dtype.kind not in "uif":
-        raise _invalid("spectra", f"have dtype {values.dtype}; give real numbers")
+        raise invalid("spectra", f"have dtype {values.dtype}; give real numbers")
     if values.ndim not in (2, 3):
         hint = "; a single spectrum gets its batch axis by [spectrum] or spectrum[None]" if values.ndim == 1 else ""
-        raise _invalid("spectra", f"have {values.ndim} axes; expected (n, l), or (n, l, c) for several channels{hint}")
+        raise invalid("spectra", f"have {values.ndim} axes; expected (n, l), or (n, l, c) for several channels{hint}")
     if 0 in values.shape:
-        raise _invalid("spectra", f"have shape {values.shape}: there is nothing in them")
-    return _float32(values, "spectra")
+        raise invalid("spectra", f"have shape {values.shape}: there is nothing in them")
+    return as_float32(values, "spectra")
 
 
 def checked_data(images: Images | None, spectra: Images | None, conditions: Numbers | None) -> dict[str, NDArray]:
@@ -134,74 +126,33 @@ def _with_equal_rows(arrays: dict[str, NDArray], axes: dict[str, int]) -> dict[s
     """The arrays with n rows each. `axes`: how many axes an array has that brings its own rows; one axis fewer is one row for all."""
     rows = {name: len(values) for name, values in arrays.items() if values.ndim == axes.get(name, values.ndim)}
     if len(set(rows.values())) > 1:
-        raise _invalid(next(iter(rows)), f"and the other arrays differ in rows: {rows}; give each the same n, or one value for all rows")
+        raise invalid(next(iter(rows)), f"and the other arrays differ in rows: {rows}; give each the same n, or one value for all rows")
     n = next(iter(rows.values()), 1)
     if n == 0:
-        raise _invalid(next(iter(rows)), "has no rows")
+        raise invalid(next(iter(rows)), "has no rows")
     # A view that repeats: nothing is copied before it is sent.
     return {name: values if name in rows else np.broadcast_to(values, (n, *values.shape)) for name, values in arrays.items()}
 
 
 def _classes(values: Classes) -> NDArray:
-    array = _plain(values, "class_index")
+    array = plain(values, "class_index")
     if array.dtype.kind not in "ui" or array.ndim > 1:
-        raise _invalid("class_index", f"has dtype {array.dtype} and shape {array.shape}; give whole numbers, (n,) or a single one")
+        raise invalid("class_index", f"has dtype {array.dtype} and shape {array.shape}; give whole numbers, (n,) or a single one")
     if array.size and array.min() < 0:
-        raise _invalid("class_index", f"is {array.min()}; classes are counted from 0")
+        raise invalid("class_index", f"is {array.min()}; classes are counted from 0")
     return array.astype(np.int64)
 
 
-def _stacked(images: Images, field: str) -> NDArray:
-    if isinstance(images, list | tuple):
-        rows = [_plain(image, field) for image in images]
-        kinds = sorted({f"{row.shape} {row.dtype}" for row in rows})
-        if len(kinds) != 1:
-            # Promoted, a uint8 image among uint16 ones would turn dark.
-            problem = f"differ: {', '.join(kinds[:5])}; one call takes {field} of one shape and dtype" if kinds else "are an empty list"
-            raise _invalid(field, problem)
-        return np.stack(rows)
-    return _plain(images, field)
-
-
-def _plain(values: object, field: str) -> NDArray:
-    if isinstance(values, np.ma.MaskedArray):
-        # The wire has no mask: what is under it would be taken for data.
-        raise _invalid(field, "are a masked array, and masks cannot be sent; fill it first with .filled(value)")
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise _invalid(field, f"are no array: {error}") from error
-
-
 def _latent(values: Numbers, field: str, axes: int) -> NDArray:
-    array = _plain(values, field)
+    array = plain(values, field)
     if array.dtype.kind not in "uif":
-        raise _invalid(field, f"has dtype {array.dtype}; give real numbers")
+        raise invalid(field, f"has dtype {array.dtype}; give real numbers")
     if array.ndim not in (axes, axes - 1):
         wide = {"conditions": "k", "targets": "t"}.get(field, "d")
         shape = f"(n, {wide}) or ({wide},)" if axes == 2 else "(n,) or a single number"
-        raise _invalid(field, f"has shape {array.shape}; expected {shape}")
-    checked = _float32(array if array.ndim == axes else array[None], field)
+        raise invalid(field, f"has shape {array.shape}; expected {shape}")
+    checked = as_float32(array if array.ndim == axes else array[None], field)
     if field == "scale" and checked.size and checked.min() <= 0:
         row = int(np.argmax(checked <= 0))
         raise InvalidTensorError(f"scale is {checked[row]} in row {row}; it must be above 0.", field=field, row=row)
     return checked if array.ndim == axes else checked[0]
-
-
-def _float32(values: NDArray, field: str) -> NDArray:
-    """float32 of the same values; the first row that is not finite, before or after, is named."""
-    with np.errstate(over="ignore"):  # found below, by row
-        converted = values.astype(np.float32, copy=False)
-    if np.isfinite(converted).all():
-        return converted
-    bad = ~np.isfinite(converted.reshape(len(converted), -1)).all(axis=1)
-    row = int(np.argmax(bad))
-    if np.isfinite(values[row]).all():
-        problem = f"has a value beyond float32 (greatest {FLOAT32_MAX:.3g}) in row {row}; choose another unit"
-    else:
-        problem = f"has NaN or infinity in row {row}; remove or replace it"
-    raise InvalidTensorError(f"{field} {problem}.", field=field, row=row)
-
-
-def _invalid(field: str, problem: str) -> InvalidTensorError:
-    return InvalidTensorError(f"{field} {problem}.", field=field)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
-import numpy as np
 from google.protobuf.message import Message
 
 from dichroic.client.answers import Classification, Decoding, Encoding, Reconstruction, Regression
 from dichroic.client.channel import Stubs
 from dichroic.client.models import identity_of
-from dichroic.errors import InternalError, InvalidFieldError, InvalidTensorError
-from dichroic.v1 import array_pb2, latent_pb2, models_pb2
-from dichroic.wire import NDArray, from_array, is_given, put_array
+from dichroic.client.rows import joined, matrix, parts_of, required, row_bytes, row_count
+from dichroic.errors import InternalError, InvalidFieldError
+from dichroic.v1 import latent_pb2, models_pb2
+from dichroic.wire import NDArray, put_array
 
 MAX_INT64 = 2**63 - 1
 
@@ -79,66 +79,66 @@ def encode_call(
     Raises:
         InvalidFieldError: the name or version cannot be sent.
     """
-    rows = _rows(data)
+    rows = row_count(data)
 
     def join(responses: Sequence[latent_pb2.EncodeResponse]) -> Encoding:
         matrices = ("content", "content_sd", "latent_mean", "latent_sd")
         others = ("angle_rad", "angle_sd_rad", "scale", "shift_down_px", "shift_right_px", "class_probabilities", "class_index")
-        found: dict[str, Any] = {name: _matrix(_parts(responses, name), rows, name) for name in matrices}
-        found |= {name: _joined(_parts(responses, name), rows, name) for name in others}
+        found: dict[str, Any] = {name: matrix(parts_of(responses, name), rows, name) for name in matrices}
+        found |= {name: joined(parts_of(responses, name), rows, name) for name in others}
         return Encoding(identity_of(responses[0].model), echo.frame_id, echo.acquisition_time_unix_ns, **found)
 
     build = _builder(latent_pb2.EncodeRequest, model_name, model_version, data, echo)
-    return BatchCall("encode", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Encode, build, join)
+    return BatchCall("encode", model_name, model_version, rows, row_bytes(data), lambda stubs: stubs.latent.Encode, build, join)
 
 
 def reconstruct_call(
     model_name: str, data: Mapping[str, NDArray], model_version: int, echo: Echo
 ) -> BatchCall[latent_pb2.ReconstructRequest, latent_pb2.ReconstructResponse, Reconstruction]:
     """Images or spectra to themselves by way of the latents. Arguments and errors as encode_call."""
-    rows = _rows(data)
+    rows = row_count(data)
 
     def join(responses: Sequence[latent_pb2.ReconstructResponse]) -> Reconstruction:
-        found: dict[str, Any] = {name: _required(_parts(responses, name), rows, name) for name in ("reconstruction", "error")}
-        found |= {name: _joined(_parts(responses, name), rows, name) for name in ("novel", "p_value", "class_probabilities", "class_index")}
+        found: dict[str, Any] = {name: required(parts_of(responses, name), rows, name) for name in ("reconstruction", "error")}
+        found |= {name: joined(parts_of(responses, name), rows, name) for name in ("novel", "p_value", "class_probabilities", "class_index")}
         if found["novel"] is not None:
             found |= {name: getattr(responses[0], name) for name in ("error_threshold", "novel_false_alarm_rate")}
         return Reconstruction(identity_of(responses[0].model), echo.frame_id, echo.acquisition_time_unix_ns, **found)
 
     build = _builder(latent_pb2.ReconstructRequest, model_name, model_version, data, echo)
-    return BatchCall("reconstruct", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Reconstruct, build, join)
+    return BatchCall("reconstruct", model_name, model_version, rows, row_bytes(data), lambda stubs: stubs.latent.Reconstruct, build, join)
 
 
 def classify_call(
     model_name: str, data: Mapping[str, NDArray], model_version: int, echo: Echo
 ) -> BatchCall[latent_pb2.ClassifyRequest, latent_pb2.ClassifyResponse, Classification]:
     """Which class each image, or spectrum, shows. Arguments and errors as encode_call."""
-    rows = _rows(data)
+    rows = row_count(data)
 
     def join(responses: Sequence[latent_pb2.ClassifyResponse]) -> Classification:
-        found = {name: _required(_parts(responses, name), rows, name) for name in ("class_probabilities", "class_index")}
+        found = {name: required(parts_of(responses, name), rows, name) for name in ("class_probabilities", "class_index")}
         names = tuple(responses[0].class_names)
         return Classification(identity_of(responses[0].model), echo.frame_id, echo.acquisition_time_unix_ns, class_names=names, **found)
 
     build = _builder(latent_pb2.ClassifyRequest, model_name, model_version, data, echo)
-    return BatchCall("classify", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Classify, build, join)
+    return BatchCall("classify", model_name, model_version, rows, row_bytes(data), lambda stubs: stubs.latent.Classify, build, join)
 
 
 def regress_call(
     model_name: str, data: Mapping[str, NDArray], model_version: int, echo: Echo
 ) -> BatchCall[latent_pb2.RegressRequest, latent_pb2.RegressResponse, Regression]:
     """The targets of each image, or spectrum. Arguments and errors as encode_call."""
-    rows = _rows(data)
+    rows = row_count(data)
 
     def join(responses: Sequence[latent_pb2.RegressResponse]) -> Regression:
-        found = {name: _required(_parts(responses, name), rows, name) for name in ("target_mean", "target_sd")}
+        found = {name: required(parts_of(responses, name), rows, name) for name in ("target_mean", "target_sd")}
         first = responses[0]
         return Regression(
             identity_of(first.model), echo.frame_id, echo.acquisition_time_unix_ns, names=tuple(first.names), units=tuple(first.units), **found
         )
 
     build = _builder(latent_pb2.RegressRequest, model_name, model_version, data, echo)
-    return BatchCall("regress", model_name, model_version, rows, _row_bytes(data), lambda stubs: stubs.latent.Regress, build, join)
+    return BatchCall("regress", model_name, model_version, rows, row_bytes(data), lambda stubs: stubs.latent.Regress, build, join)
 
 
 def decode_call(
@@ -151,16 +151,16 @@ def decode_call(
     """
     if not latents:
         raise InvalidFieldError("There is nothing to decode; give content, angle_rad, scale, a shift or class_index.", field="content")
-    rows = _rows(latents)
+    rows = row_count(latents)
 
     def join(responses: Sequence[latent_pb2.DecodeResponse]) -> Decoding:
-        found = {name: _joined(_parts(responses, name), rows, name) for name in ("images", "spectra")}
+        found = {name: joined(parts_of(responses, name), rows, name) for name in ("images", "spectra")}
         if all(values is None for values in found.values()):
             raise InternalError("The server's answer lacks images.")
         return Decoding(identity_of(responses[0].model), **found)
 
     build = _builder(latent_pb2.DecodeRequest, model_name, model_version, latents)
-    return BatchCall("decode", model_name, model_version, rows, _row_bytes(latents), lambda stubs: stubs.latent.Decode, build, join)
+    return BatchCall("decode", model_name, model_version, rows, row_bytes(latents), lambda stubs: stubs.latent.Decode, build, join)
 
 
 def check_name(model_name: str, model_version: int) -> None:
@@ -189,41 +189,3 @@ def _builder(
         return request
 
     return build
-
-
-def _rows(arrays: Mapping[str, NDArray]) -> int:
-    return len(next(iter(arrays.values())))
-
-
-def _row_bytes(arrays: Mapping[str, NDArray]) -> int:
-    return sum(values[0].nbytes for values in arrays.values())
-
-
-def _parts(responses: Sequence[Message], name: str) -> list[array_pb2.Array]:
-    return [getattr(response, name) for response in responses]
-
-
-def _joined(parts: Sequence[array_pb2.Array], rows: int, field: str) -> NDArray | None:
-    """The responses' parts as one writable array; None where the model has no such output."""
-    if not any(is_given(part) for part in parts):
-        return None
-    try:
-        # Copies even a single part: what the caller gets is always its own and writable.
-        values = np.concatenate([from_array(part, field=field) for part in parts])
-    except (InvalidTensorError, ValueError) as error:
-        raise InternalError(f"The server's answer cannot be read: {error}") from error
-    if len(values) != rows:
-        raise InternalError(f"The server answered {len(values)} rows of {field} for {rows} rows sent.")
-    return values
-
-
-def _required(parts: Sequence[array_pb2.Array], rows: int, field: str) -> NDArray:
-    values = _joined(parts, rows, field)
-    if values is None:
-        raise InternalError(f"The server's answer lacks {field}.")
-    return values
-
-
-def _matrix(parts: Sequence[array_pb2.Array], rows: int, field: str) -> NDArray:
-    values = _joined(parts, rows, field)
-    return np.zeros((rows, 0), np.float32) if values is None else values

@@ -60,6 +60,8 @@ class BlockingChannel:
         self._opened: Stubs | None = None
         self._closed = False
         self._known: dict[tuple[str, int], ModelInfo] = {}
+        # The model and version of each session that this client made.
+        self._sessions: dict[str, tuple[str, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +78,9 @@ class BlockingChannel:
             channel.close()
 
     def _run(self, call: BatchCall[Request, Response, Answer], timeout_s: float | None, progress: Progress | None) -> Answer:
-        deadline = self._deadline(timeout_s)
+        return self._run_until(call, self._deadline(timeout_s), progress)
+
+    def _run_until(self, call: BatchCall[Request, Response, Answer], deadline: Deadline, progress: Progress | None) -> Answer:
         key = (call.model_name, call.model_version)
         info = self._known.get(key) or self._info(*key, deadline)
         messages = Messages(call, info, self._message_bytes, progress)

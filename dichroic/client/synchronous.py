@@ -14,15 +14,16 @@ from dichroic.client.answers import (
     Reconstruction,
     Regression,
 )
+from dichroic.client.conversion import Classes, Images, Numbers
 from dichroic.client.grids import Range, manifold_of, manifold_request
-from dichroic.client.inputs import Classes, Images, Numbers, checked_data, checked_latents
+from dichroic.client.inputs import checked_data, checked_latents
+from dichroic.client.mechanism_calls import MechanismCalls
 from dichroic.client.messages import Progress
 from dichroic.client.requests import Echo, check_name, classify_call, decode_call, encode_call, reconstruct_call, regress_call
-from dichroic.client.sending import BlockingChannel
 from dichroic.v1 import models_pb2
 
 
-class Client(BlockingChannel):
+class Client(MechanismCalls):
     """Asks a Dichroic server, and waits for the answer.
 
         with Client("microscope-gpu:50051") as client:

@@ -36,10 +36,13 @@ def answered(method: Callable[[Servicer, Request, Context], Awaitable[Response]]
     @functools.wraps(method)
     async def wrapper(servicer: Servicer, request: Request, context: Context) -> Response:
         started = time.perf_counter()
-        status = "OK"
+        status, model_name = "OK", getattr(request, "model_name", "")
         try:
             servicer.server.check_open()
-            return await method(servicer, request, context)
+            response = await method(servicer, request, context)
+            # A call in a session names no model; its answer does.
+            model_name = model_name or getattr(getattr(response, "model", None), "name", "")
+            return response
         except BaseException as error:
             problem = named(error)
             status = problem.status
@@ -47,14 +50,13 @@ def answered(method: Callable[[Servicer, Request, Context], Awaitable[Response]]
             await context.abort(code, text, trailing)
             raise AssertionError("abort always raises") from error
         finally:
-            metrics.count("grpc", method.__name__, known_model(servicer.server, request), status, time.perf_counter() - started)
+            metrics.count("grpc", method.__name__, known_model(servicer.server, model_name), status, time.perf_counter() - started)
 
     return wrapper
 
 
-def known_model(server: Server, request: Message) -> str:
-    """The request's model, if it is one that serves: a caller must not be able to make new label values."""
-    model_name: str = getattr(request, "model_name", "")
+def known_model(server: Server, model_name: str) -> str:
+    """The model, if it is one that serves: a caller must not be able to make new label values."""
     return model_name if server.repository.default_version(model_name) is not None else ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -14,9 +13,8 @@ from services.latent.inputs import ENCODED, LATENTS
 from services.latent.manifold import GRID
 from services.server import Server
 from services.transport.calls import Context, answered, deadline
-from services.transport.messages import fill
+from services.transport.messages import echo, fill
 
-Echoing = TypeVar("Echoing", latent_pb2.EncodeResponse, latent_pb2.ReconstructResponse, latent_pb2.ClassifyResponse, latent_pb2.RegressResponse)
 RECOGNISED = ("images", "spectra")
 
 
@@ -31,7 +29,7 @@ class LatentServicer(latent_pb2_grpc.LatentServiceServicer):
         """Images or spectra to pose, content and class."""
         given = _arrays(request, ENCODED)
         found = await self.server.latent.encode(request.model_name, request.model_version, given, deadline(self.server, context))
-        return fill(_echo(request, latent_pb2.EncodeResponse()), found)
+        return fill(echo(request, latent_pb2.EncodeResponse()), found)
 
     @answered
     async def Decode(self, request: latent_pb2.DecodeRequest, context: Context) -> latent_pb2.DecodeResponse:  # noqa: N802 - the protocol's name
@@ -47,7 +45,7 @@ class LatentServicer(latent_pb2_grpc.LatentServiceServicer):
         """Images or spectra to themselves, with each one's error."""
         given = _arrays(request, ENCODED)
         found = await self.server.latent.reconstruct(request.model_name, request.model_version, given, deadline(self.server, context))
-        return fill(_echo(request, latent_pb2.ReconstructResponse()), found)
+        return fill(echo(request, latent_pb2.ReconstructResponse()), found)
 
     @answered
     async def DecodeManifold(  # noqa: N802 - the protocol's name
@@ -63,14 +61,14 @@ class LatentServicer(latent_pb2_grpc.LatentServiceServicer):
         """Which class each image shows."""
         given = _arrays(request, RECOGNISED)
         found = await self.server.latent.classify(request.model_name, request.model_version, given, deadline(self.server, context))
-        return fill(_echo(request, latent_pb2.ClassifyResponse()), found)
+        return fill(echo(request, latent_pb2.ClassifyResponse()), found)
 
     @answered
     async def Regress(self, request: latent_pb2.RegressRequest, context: Context) -> latent_pb2.RegressResponse:  # noqa: N802 - the protocol's name
         """The targets of each image."""
         given = _arrays(request, RECOGNISED)
         found = await self.server.latent.regress(request.model_name, request.model_version, given, deadline(self.server, context))
-        return fill(_echo(request, latent_pb2.RegressResponse()), found)
+        return fill(echo(request, latent_pb2.RegressResponse()), found)
 
 
 def _arrays(request: Message, names: Iterable[str]) -> dict[str, NDArray]:
@@ -82,9 +80,3 @@ def _arrays(request: Message, names: Iterable[str]) -> dict[str, NDArray]:
             if is_given(array):
                 given[name] = from_array(array, field=name)
     return given
-
-
-def _echo(request: Any, response: Echoing) -> Echoing:
-    response.frame_id = request.frame_id
-    response.acquisition_time_unix_ns = request.acquisition_time_unix_ns
-    return response

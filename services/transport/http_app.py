@@ -16,6 +16,7 @@ from services.transport.auth import require_admin
 from services.transport.http_bodies import ErrorAnswer
 from services.transport.http_calls import Bodies, answer, problem_response
 from services.transport.http_latent import LatentRoutes
+from services.transport.http_mechanism import MechanismRoutes
 from services.transport.json_models import ModelDetails, ModelList, ModelNames, in_full, line, name_of
 from services.transport.metrics import metrics_page
 
@@ -36,8 +37,12 @@ class HttpApp:
         self._server = server
 
     def _add_routes(self) -> None:
+        bodies = Bodies()
         latent = APIRouter(prefix="/v1/models/{name}", responses=ERRORS, tags=["latent"])
-        LatentRoutes(self._answer, Bodies()).add_to(latent)
+        LatentRoutes(self._answer, bodies).add_to(latent)
+        mechanism = APIRouter(prefix="/v1/models/{name}", responses=ERRORS, tags=["mechanism"])
+        sessions = APIRouter(prefix="/v1/sessions/{session_id}", responses=ERRORS, tags=["mechanism"])
+        MechanismRoutes(self._answer, bodies).add_to(mechanism, sessions)
         models = APIRouter(prefix="/v1/models", responses=ERRORS, tags=["models"])
         models.add_api_route("", self.list_models, methods=["GET"], response_model=ModelList)
         models.add_api_route("/{name}", self.get_model, methods=["GET"], response_model=ModelDetails)
@@ -45,8 +50,8 @@ class HttpApp:
         models.add_api_route("/{name}/unload", self.unload_model, methods=["POST"], response_model=ModelNames)
         self.app.add_api_route("/", self.front_page, methods=["GET"], include_in_schema=False)
         self.app.add_api_route("/metrics", metrics_page, methods=["GET"], include_in_schema=False)
-        self.app.include_router(latent)
-        self.app.include_router(models)
+        for router in (latent, mechanism, sessions, models):
+            self.app.include_router(router)
         self.app.add_exception_handler(RequestValidationError, _bad_query)
         self.app.add_exception_handler(HTTPException, _no_route)
 

@@ -7,21 +7,28 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from dataclasses import asdict
+from typing import Any, TypeVar
 
+import numpy as np
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
 from dichroic.errors import CancelledError, DichroicError, InvalidFieldError, MessageTooLargeError, QueueFullError
+from services.engine.model import Identity
 from services.server import Server
 from services.transport import metrics
+from services.transport.calls import known_model
 from services.transport.errors import http_status, json_body, named
-from services.transport.json_arrays import MAX_LISTED
+from services.transport.json_arrays import MAX_LISTED, write_array
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 JSON = "application/json"
+Work = Callable[[Server], Awaitable[object]]
+# Runs a route's work: (method's name, model's name or nothing, work).
+Answering = Callable[[str, str, Work], Awaitable[Response]]
 BODIES_RETRY_S = 0.5
 
 
@@ -77,15 +84,21 @@ async def answer(server: Server, method: str, model_name: str, work: Callable[[]
         found = await work()
         if isinstance(found, Response):
             return found
+        # A call in a session names no model; its answer does.
+        model_name = model_name or _answering_model(found)
         # Large answers take a while to write out; other callers must not wait for that.
-        return Response(await asyncio.to_thread(to_json, found), media_type=JSON)
+        return Response(await asyncio.to_thread(to_json, found, inf_nan_mode="null"), media_type=JSON)
     except Exception as error:
         problem = named(error)
         status = problem.status
         return problem_response(problem)
     finally:
-        known = model_name if server.repository.default_version(model_name) is not None else ""
-        metrics.count("http", method, known, status, time.perf_counter() - started)
+        metrics.count("http", method, known_model(server, model_name), status, time.perf_counter() - started)
+
+
+def _answering_model(found: object) -> str:
+    model = found.get("model") if isinstance(found, dict) else None
+    return str(model["name"]) if isinstance(model, dict) else ""
 
 
 def problem_response(problem: DichroicError, status_code: int | None = None) -> Response:
@@ -119,3 +132,20 @@ async def unless_gone(request: Request, work: Awaitable[object]) -> object:
     finally:
         task.cancel()
         gone.cancel()
+
+
+def written(found: object, arrays: str) -> dict[str, object]:
+    """An answer's dataclass as JSON: numbers, names and truths as they are, arrays as asked for, None as null."""
+    answer: dict[str, object] = {}
+    for name, value in vars(found).items():
+        if isinstance(value, Identity):
+            answer[name] = asdict(value)
+        else:
+            answer[name] = write_array(value, packed=arrays == "base64") if isinstance(value, np.ndarray) else value
+    return answer
+
+
+def takes(body: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI is told of a body, which is parsed by hand, off the event loop."""
+    schema = body.model_json_schema(ref_template=f"#/components/schemas/{body.__name__}/$defs/{{model}}")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,7 +11,6 @@ from pydantic import BaseModel
 
 from dichroic.errors import InvalidFieldError
 from dichroic.wire import NDArray
-from services.engine.model import Identity
 from services.latent import Grid, Manifold
 from services.latent.inputs import ENCODED, LATENTS, Given
 from services.latent.manifold import GRID
@@ -29,17 +27,14 @@ from services.transport.http_bodies import (
     ReconstructAnswer,
     RegressAnswer,
 )
-from services.transport.http_calls import Bodies, unless_gone
-from services.transport.json_arrays import read_array, write_array
+from services.transport.http_calls import Answering, Bodies, takes, unless_gone, written
+from services.transport.json_arrays import read_array
 from services.transport.png import manifold_png
 
 PNG = "image/png"
 # What a list of numbers is, where it is not float32.
 LISTED = {"class_index": "int64"}
 
-Work = Callable[[Server], Awaitable[object]]
-# Runs a route's work: (method's name, model's name, work).
-Answering = Callable[[str, str, Work], Awaitable[Response]]
 Room = Callable[[str, int, Given, float], Awaitable[object]]
 
 
@@ -60,7 +55,7 @@ class LatentRoutes:
             ("/regress", self.regress, DataBody, RegressAnswer),
         )
         for path, route, body, answer in routes:
-            router.add_api_route(path, route, methods=["POST"], response_model=answer, openapi_extra=_takes(body))
+            router.add_api_route(path, route, methods=["POST"], response_model=answer, openapi_extra=takes(body))
         picture: dict[int | str, dict[str, Any]] = {200: {"content": {PNG: {}}, "description": "The grid; with Accept: image/png as one picture."}}
         router.add_api_route(
             "/decode_manifold",
@@ -68,7 +63,7 @@ class LatentRoutes:
             methods=["POST"],
             response_model=ManifoldAnswer,
             responses=picture,
-            openapi_extra=_takes(ManifoldBody),
+            openapi_extra=takes(ManifoldBody),
         )
 
     async def encode(self, name: str, request: Request) -> Response:
@@ -94,7 +89,7 @@ class LatentRoutes:
             async with self._bodies.received(request, DecodeBody, server) as body:
                 given = await asyncio.to_thread(_arrays, body, LATENTS)
                 found = await unless_gone(request, server.latent.decode(name, body.version, given, server.deadline(body.timeout_s)))
-                return await asyncio.to_thread(_written, found, body.arrays)
+                return await asyncio.to_thread(written, found, body.arrays)
 
         return await self._answering("Decode", name, work)
 
@@ -108,7 +103,7 @@ class LatentRoutes:
                 found = await unless_gone(request, server.latent.decode_manifold(name, body.version, grid, server.deadline(body.timeout_s)))
                 if isinstance(found, Manifold) and _wants_picture(request):
                     return Response(await asyncio.to_thread(manifold_png, found), media_type=PNG)
-                return await asyncio.to_thread(_written, found, body.arrays)
+                return await asyncio.to_thread(written, found, body.arrays)
 
         return await self._answering("DecodeManifold", name, work)
 
@@ -120,7 +115,7 @@ class LatentRoutes:
                 given = await asyncio.to_thread(_arrays, body, ENCODED)
                 found = await unless_gone(request, room(server)(name, body.version, given, server.deadline(body.timeout_s)))
                 echo = {"frame_id": body.frame_id, "acquisition_time_unix_ns": body.acquisition_time_unix_ns}
-                return echo | await asyncio.to_thread(_written, found, body.arrays)
+                return echo | await asyncio.to_thread(written, found, body.arrays)
 
         return await self._answering(method, name, work)
 
@@ -130,21 +125,6 @@ def _arrays(body: BaseModel, names: tuple[str, ...]) -> dict[str, NDArray]:
     return {field: read_array(values, field=field, listed=LISTED.get(field, "float32")) for field, values in given if values is not None}
 
 
-def _written(found: object, arrays: str) -> dict[str, object]:
-    """An answer's dataclass as JSON: numbers and names as they are, arrays as asked for."""
-    fields = {name: getattr(found, name) for name in found.__dataclass_fields__}  # type: ignore[attr-defined]
-    plain = {name: value for name, value in fields.items() if isinstance(value, float | tuple)}
-    model: Identity = fields["model"]
-    rest = {name: write_array(value, packed=arrays == "base64") for name, value in fields.items() if name != "model" and name not in plain}
-    return {"model": asdict(model), **rest, **plain}
-
-
 def _wants_picture(request: Request) -> bool:
     wanted = {kind.partition(";")[0].strip().lower() for kind in request.headers.get("accept", "").split(",")}
     return PNG in wanted and "application/json" not in wanted
-
-
-def _takes(body: type[BaseModel]) -> dict[str, Any]:
-    # The body is parsed by hand, off the event loop, so OpenAPI is told of it here.
-    schema = body.model_json_schema(ref_template=f"#/components/schemas/{body.__name__}/$defs/{{model}}")
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -16,7 +16,7 @@ from dichroic.wire import DTYPE_NAMES, NDArray, from_array
 MAX_LISTED = 1_000_000
 NUMBERS = {name: number for number, name in DTYPE_NAMES.items()}
 
-DType = Literal["uint8", "uint16", "int64", "float32"]
+DType = Literal["uint8", "uint16", "int64", "float32", "float64"]
 
 
 class PackedArray(BaseModel):
@@ -57,10 +57,8 @@ def read_array(given: PackedArray | ListedArray | list[Any], *, field: str, list
     return _listed(given, listed, field)
 
 
-def write_array(values: NDArray | None, *, packed: bool) -> object:
-    """A numpy array for JSON: nested lists, or base64; None stays null."""
-    if values is None:
-        return None
+def write_array(values: NDArray, *, packed: bool) -> object:
+    """A numpy array for JSON: nested lists, or base64."""
     if not packed:
         if values.size > MAX_LISTED:
             raise InvalidFieldError(

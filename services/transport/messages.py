@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf.message import Message
@@ -38,6 +38,13 @@ def fill(response: Filled, answer: object) -> Filled:
             getattr(response, name).extend(value)
         else:
             setattr(response, name, value)
+    return response
+
+
+def echo(request: Any, response: Filled) -> Filled:
+    """Writes what an answer repeats of its request."""
+    for name in ("frame_id", "acquisition_time_unix_ns"):
+        setattr(response, name, getattr(request, name))
     return response
 
 

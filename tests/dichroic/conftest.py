@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dichroic import AsyncClient, Client
+from dichroic.cli import main
 from dichroic.client.retry import RetryPolicy
 from tests.dichroic.fake_server import FakeServer, serving
+
+IMAGES = np.arange(3 * 16, dtype=np.float32).reshape(3, 4, 4)
 
 
 class Time:
@@ -86,3 +91,19 @@ def connect(request: pytest.FixtureRequest, time: Time) -> Iterator[Callable[...
 @pytest.fixture
 def client(connect: Callable[..., Asked], server: FakeServer) -> Asked:
     return connect(server.address)
+
+
+@pytest.fixture
+def dichroic(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs the command in an empty folder that holds images.npy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DICHROIC_SERVER", server.address)
+    monkeypatch.setattr("dichroic.cli.RETRY_FOR_S", 0.0)
+    np.save("images.npy", IMAGES)
+    return lambda *arguments: main([str(argument) for argument in arguments])
+
+
+def saved(name: str) -> dict[str, Any]:
+    """The arrays of an .npz."""
+    with np.load(name, allow_pickle=False) as found:
+        return dict(found)

@@ -13,9 +13,10 @@ import grpc
 import numpy as np
 
 from dichroic.errors import DichroicError
-from dichroic.status import abort_arguments
-from dichroic.v1 import array_pb2, latent_pb2, latent_pb2_grpc, models_pb2, models_pb2_grpc
+from dichroic.v1 import array_pb2, latent_pb2, latent_pb2_grpc, mechanism_pb2_grpc, models_pb2, models_pb2_grpc
 from dichroic.wire import from_array, to_array
+from tests.dichroic import fake_mechanism
+from tests.dichroic.fake_mechanism import FakeMechanisms, refuse
 
 SIDE = 4
 THRESHOLD = 0.5
@@ -55,6 +56,10 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    mechanism: FakeMechanisms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mechanism = FakeMechanisms(self._take)
 
     @property
     def address(self) -> str:
@@ -70,9 +75,7 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
             failure = self.failures[rpc].pop(0) if self.failures.get(rpc) else None
         self.on_call(seen)
         if isinstance(failure, DichroicError):
-            code, text, trailing = abort_arguments(failure)
-            context.set_trailing_metadata(trailing)
-            context.abort(code, text)
+            refuse(context, failure)
         if failure is not None:
             context.abort(failure, "as the test asked")
 
@@ -156,6 +159,8 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
 
     def GetModel(self, request: Any, context: Any) -> models_pb2.GetModelResponse:  # noqa: N802
         self._take("GetModel", request, context)
+        if request.model_name == fake_mechanism.NAME:
+            return fake_mechanism.details(self.max_message_bytes)
         image = models_pb2.TensorSpec(
             name="images", dtype=array_pb2.DATA_TYPE_FLOAT32, shape=[-1, SIDE, SIDE], axes=["batch", "row", "column"], unit="m",
             range_low=-np.inf, range_high=np.inf, meaning="what was drawn",
@@ -189,6 +194,7 @@ def serving(
     with ThreadPoolExecutor(4) as pool:
         server = grpc.server(pool, options=[("grpc.max_receive_message_length", receive_bytes), ("grpc.so_reuseport", 0)])
         latent_pb2_grpc.add_LatentServiceServicer_to_server(fake, server)
+        mechanism_pb2_grpc.add_MechanismServiceServicer_to_server(fake.mechanism, server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
         if credentials is None:
             fake.port = server.add_insecure_port(f"127.0.0.1:{port}")

@@ -16,27 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dichroic.cli import main
 from dichroic.cli_show import ProgressLine
 from dichroic.errors import AdminOnlyError, InternalError, InvalidTensorError, UnknownModelError
+from tests.dichroic.conftest import IMAGES, saved
 from tests.dichroic.fake_server import FakeServer, serving
-
-IMAGES = np.arange(3 * 16, dtype=np.float32).reshape(3, 4, 4)
-
-
-@pytest.fixture
-def dichroic(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs the command in an empty folder that holds images.npy."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DICHROIC_SERVER", server.address)
-    monkeypatch.setattr("dichroic.cli.RETRY_FOR_S", 0.0)
-    np.save("images.npy", IMAGES)
-    return lambda *arguments: main([str(argument) for argument in arguments])
-
-
-def saved(name: str) -> dict[str, Any]:
-    with np.load(name, allow_pickle=False) as found:
-        return dict(found)
 
 
 def test_encode_writes_every_attribute_under_its_name(dichroic: Callable[..., int]) -> None:

@@ -53,7 +53,10 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 @asynccontextmanager
 async def running_on(bundles: Path) -> AsyncIterator[Running]:
     """A server over the bundles of a folder."""
-    settings = Settings(bundles=bundles, device="cpu", grpc_port=0, admin_token=ADMIN, watch_s=0, max_message_bytes=1 << 20, drain_s=5)
+    sessions = bundles.with_name(f"{bundles.name}-sessions")
+    settings = Settings(
+        bundles=bundles, sessions=sessions, device="cpu", grpc_port=0, admin_token=ADMIN, watch_s=0, max_message_bytes=1 << 20, drain_s=5
+    )
     server = Server(settings, Unobserved())
     adapter = GrpcServer(server)
     await adapter.start()

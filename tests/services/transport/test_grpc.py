@@ -280,12 +280,12 @@ async def test_a_bundle_that_is_refused_names_its_step(running: Running) -> None
 
 async def test_health_and_reflection_answer(running: Running) -> None:
     health = health_pb2_grpc.HealthStub(running.channel)
-    for service in ("", "dichroic.v1.LatentService", "dichroic.v1.ModelService"):
+    for service in ("", "dichroic.v1.LatentService", "dichroic.v1.MechanismService", "dichroic.v1.ModelService"):
         assert (await health.Check(health_pb2.HealthCheckRequest(service=service))).status == health_pb2.HealthCheckResponse.SERVING
     reflect = reflection_pb2_grpc.ServerReflectionStub(running.channel)
     async for answer in reflect.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")])):
         names = {service.name for service in answer.list_services_response.service}
-    assert {"dichroic.v1.LatentService", "dichroic.v1.ModelService", "grpc.health.v1.Health"} <= names
+    assert {"dichroic.v1.LatentService", "dichroic.v1.MechanismService", "dichroic.v1.ModelService", "grpc.health.v1.Health"} <= names
 
 
 async def test_a_draining_server_refuses_new_work_with_retry_info(running: Running) -> None:
