@@ -20,8 +20,9 @@ from dichroic.v1 import mechanism_pb2_grpc
 from dichroic.wire import to_array
 from services.mechanism import Given
 from services.transport.errors import http_status
-from tests.services.conftest import Running, running_on
+from tests.services.conftest import Running
 from tests.services.mechanism.world import Lab, World, places, soon
+from tests.services.transport.served_lab import served_lab
 from tests.services.transport.test_http_mechanism import packed, unpacked
 from tests.toy_bundle import NDArray
 
@@ -50,14 +51,11 @@ class Asked:
 
 @pytest.fixture
 async def asked(tmp_path: Path) -> AsyncIterator[Asked]:
-    lab = await Lab.open(tmp_path / "lab", divide=DIVIDE, suits=SUITS)
-    lab.loader.device.fallback = False  # GetModel tells it
-    (tmp_path / "none").mkdir()
-    async with running_on(tmp_path / "none") as running:
-        await running.server.mechanism.close()
-        running.server.repository, running.server.mechanism = lab.repository, lab.room
-        async with AsyncClient(f"127.0.0.1:{running.grpc.port}", retry_for_s=0) as client:
-            yield Asked(running, lab, client)
+    async with (
+        served_lab(tmp_path, divide=DIVIDE, suits=SUITS) as (running, lab),
+        AsyncClient(f"127.0.0.1:{running.grpc.port}", retry_for_s=0) as client,
+    ):
+        yield Asked(running, lab, client)
 
 
 def as_json(inputs: dict[str, NDArray]) -> dict[str, Any]:
