@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dichroic.cli import main
 from tests.services.conftest import Running
 from tests.services.mechanism.world import World
 from tests.services.transport.served_lab import served_lab
@@ -54,6 +55,27 @@ async def test_the_python_example_runs_and_prints_what_it_says(running: Running)
 
     await asyncio.to_thread(run)
     assert printed.getvalue() == promised
+
+
+async def test_every_command_of_the_table_does_what_it_says(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DICHROIC_SERVER", f"127.0.0.1:{running.grpc.port}")
+    rng = np.random.default_rng(0)
+    places = {"patch": rng.normal(size=(5, 1, 2)), "position": rng.normal(size=(5, 2)), "age": rng.normal(size=5)}
+    for name, more in (("scan", {"y": np.zeros(5)}), ("places", {}), ("measured", {"y": np.zeros(5)})):
+        np.savez(f"{name}.npz", **places, **more)  # type: ignore[arg-type]
+    commands = re.findall(r"^\| `MechanismService\.\w+` .*\| `dichroic (.+)` \|$", PAGE, flags=re.MULTILINE)
+    said: dict[str, str] = {}
+    for command in commands:
+        words = shlex.split(command.replace(" ID", f" {said.get('session create', '')}"))
+        assert await asyncio.to_thread(main, words) == 0, command
+        said[" ".join(words[:2] if words[0] == "session" else words[:1])] = capsys.readouterr().out.strip()
+    assert list(said) == ["predict", "suggest", "session create", "session observe", "session delete"]
+    assert said["session observe"].startswith("revision 2, 45 points; weights 1 1 1 1 1")
+    with np.load("parts.npz") as parts:
+        assert parts["part_mean"].shape == (5, 4)
 
 
 async def test_every_curl_example_is_answered(running: Running) -> None:
