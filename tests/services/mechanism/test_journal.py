@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -129,10 +130,10 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("when", ["before the commit", "after the commit", "at any time"])
-async def test_kill_9_in_the_middle_of_observe_leaves_it_whole_or_not_there(when: str, tmp_path: Path) -> None:
+def killed(folder: Path, when: str) -> tuple[str, list[int]]:
+    """Runs the victim to its end: its session, and the revisions it acknowledged."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", VICTIM, str(tmp_path), when]
+    command = [sys.executable, "-c", VICTIM, str(folder), when]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout is not None
         session_id, acknowledged = victim.stdout.readline().strip(), [1]
@@ -141,6 +142,12 @@ async def test_kill_9_in_the_middle_of_observe_leaves_it_whole_or_not_there(when
             if when == "at any time" and len(acknowledged) == 8:
                 victim.kill()  # somewhere in the next one
         assert victim.wait(30) == -signal.SIGKILL
+    return session_id, acknowledged
+
+
+@pytest.mark.parametrize("when", ["before the commit", "after the commit", "at any time"])
+async def test_kill_9_in_the_middle_of_observe_leaves_it_whole_or_not_there(when: str, tmp_path: Path) -> None:
+    session_id, acknowledged = await asyncio.to_thread(killed, tmp_path, when)
     assert len(acknowledged) == 4 or when == "at any time"
 
     lab = await Lab.open(tmp_path, divide=World())

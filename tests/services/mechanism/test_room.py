@@ -222,7 +222,7 @@ async def test_a_model_of_another_kind_has_no_mechanisms(lab: Lab) -> None:
         lab.room.suggest(soon(), model_name="divide", candidates=at(1), strategy="ucb"),
     ]
     for call in calls:
-        with pytest.raises(UnsupportedCapabilityError, match="kind 'latent'.*'mechanism'"):
+        with pytest.raises(UnsupportedCapabilityError, match=r"kind 'latent'.*'mechanism'"):
             await call
     with pytest.raises(UnknownModelError):
         await lab.room.predict("unheard_of", 0, at(1), soon())
