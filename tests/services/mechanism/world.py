@@ -35,7 +35,7 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 FULL = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 CATEGORIES = ("hearts", "spades", "clubs")
 TABLE = np.array([[0.0, 1.0], [1.5, -0.5], [-1.0, -1.0]])
-FEATURES = 1024
+FEATURES = 512
 SIGMA2 = 0.04
 NAMES = ("patch", "position", "age")
 
