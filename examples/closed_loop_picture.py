@@ -28,14 +28,14 @@ def draw(path: Path, progress: Progress, maps: tuple[NDArray, NDArray], position
     limit = float(np.abs(truth).max())
     for place, (values, title) in enumerate(((truth, "the field, as it is"), (mean, "the field, as the service tells it"))):
         _map(figure, axes[place], values, title, "RdBu_r", (-limit, limit))
-    _map(figure, axes[2], sd, "its standard deviation, and what was measured", "magma", (0.0, float(sd.max())))
+    _map(figure, axes[2], sd, "its standard deviation; dots: measured", "magma", (0.0, float(sd.max())))
     if progress.places:
         chosen = np.concatenate(progress.places)
         axes[2].plot(*position[chosen].T, "o", ms=3, mfc="white", mec="black", mew=0.5)
         axes[2].plot(*position[progress.places[-1]].T, "o", ms=5, mfc="tab:cyan", mec="black", mew=0.5)
     axes[3].plot(progress.measured, progress.chosen, "o-", ms=3, color="tab:blue", label="where the service says")
     axes[3].plot(progress.measured, progress.random, "s--", ms=3, color="tab:grey", label="random places")
-    axes[3].set(xlabel="measurements", ylabel="error of f / sd(f), fresh points", title="learning", yscale="log")
+    axes[3].set(xlabel="measurements", ylabel="error of f / sd(f), fresh points", title="learning", ylim=(0, None))
     axes[3].grid(alpha=0.3, which="both")
     axes[3].legend(frameon=False)
     draft = path.with_name(f".{path.name}.part")
