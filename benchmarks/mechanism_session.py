@@ -1,7 +1,7 @@
 """Observing and suggesting in a session, in process: `python -m benchmarks.mechanism_session`.
 
-N = 1 000 points, three additive mechanisms (a category of four, a place, an age), posterior in low rank, 10 000 candidates registered. The journal lies
-once in memory (/dev/shm: what is left is what comes before fsync) and once on the disk. Medians of repeats; the machine's other work is in them.
+N = 1 000 points, three additive mechanisms (a category of four, a place, an age), posterior in low rank, 10 000 candidates registered. The journal
+lies once in memory (/dev/shm: what is left is what comes before fsync) and once on the disk. Medians of repeats; the machine's other work is in them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
         rank = write(Path(home) / "bundles", arguments.points)
         places = {"disk": Path(home) / "sessions"}
         if os.access("/dev/shm", os.W_OK):  # noqa: S108 - memory is what is wanted
-            places["memory"] = Path(tempfile.mkdtemp(prefix="dichroic-", dir="/dev/shm"))  # noqa: S108
+            places["memory"] = Path(tempfile.mkdtemp(prefix="dichroic-", dir="/dev/shm"))
         ms = {name: asyncio.run(measured(Path(home) / "bundles", folder, arguments)) for name, folder in places.items()}
     found = {
         "points": arguments.points,
@@ -100,7 +100,7 @@ async def measured(bundles: Path, sessions: Path, arguments: argparse.Namespace)
             await room.observe(made.session_id, later(), given=given(rng, 1), y=np.array([0.3]))
 
         async def suggest(strategy: str, count: int = 1) -> None:
-            part = "position" if strategy == "part_sd" else ""
+            part = "place" if strategy == "part_sd" else ""
             await room.suggest(later(), session_id=made.session_id, candidates=None, strategy=strategy, part=part, count=count)
 
         await timed("observe, one point", observe)
