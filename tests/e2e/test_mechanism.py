@@ -100,6 +100,18 @@ def test_a_far_off_measurement_counts_for_little_and_a_repeated_place_is_told(se
     assert seen.duplicate.tolist() == [False, True]
 
 
+def test_the_metrics_page_tells_how_many_sessions_take_how_much_memory(served: Served) -> None:
+    def told(name: str) -> float:
+        lines = served.service.get("/metrics")[1].splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+    before = told("dichroic_sessions"), told("dichroic_session_bytes")
+    with Client(served.service.address) as client, client.session("toy_mechanism"):
+        assert told("dichroic_sessions") == before[0] + 1
+        assert told("dichroic_session_bytes") > before[1]
+    assert told("dichroic_sessions") == before[0]
+
+
 def test_two_clients_that_observe_at_one_revision_do_not_both_succeed(served: Served) -> None:
     given = new_points(1, 15)
     with Client(served.service.address) as client:
