@@ -14,7 +14,7 @@ from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.paths import Paths
 from services.mechanism.state import Block
 from services.mechanism.strategies import Batch, Wish
-from tests.services.mechanism.test_conditioned import afresh, observe, session_of
+from tests.services.mechanism.test_conditioned import afresh, measured, observe, session_of
 from tests.services.mechanism.world import FEATURES, SIGMA2, NDArray, World, places
 from training.mechanism.posterior import Posterior
 
@@ -201,6 +201,26 @@ def test_paths_have_the_posteriors_mean_and_covariance(kind: str, when: str, mon
     prior = world.kernel(at_places, at_places)[0, 0]
     assert np.abs(np.cov(drawn.T) - covariance).max() < 0.12 * prior
     assert np.abs(np.cov(candidates.paths.prior.T) - covariance).max() > 0.3 * prior  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["exact", "inducing"])
+@pytest.mark.parametrize("late", [False, True])
+def test_paths_are_measured_with_noise_as_the_points_were(kind: str, late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths_module, "POOL", 5_000)
+    world = World(kind=kind, sigma2=1.0)
+    session, latents = session_of(world), places(3, 5)
+    block = session.plan(measured(world, session, latents, np.ones(3)))
+    if late:
+        session.apply(block)
+    candidates = told(world, session, places(11, 8), seed=3)
+    if not late:
+        advance(world, candidates, block)
+    assert candidates.paths is not None
+    # A v is white if v holds its noise, and the less the more of it is missing.
+    spread = np.var(candidates.paths.loads, axis=0)
+    assert spread.shape == (session.start.root.shape[0] + 3,)
+    assert abs(spread.mean() - 1) < 0.08
+    assert np.abs(spread[-3:] - 1).max() < 0.2
 
 
 def test_paths_come_from_the_seed_alone_and_every_pick_takes_another() -> None:

@@ -12,6 +12,7 @@ from services.mechanism.posterior import posterior_inputs
 from services.mechanism.state import FIRST_ROOM, Block, Measured, Start, posterior_bytes
 from tests.services.mechanism.world import SIGMA2, NDArray, World, places
 from training.mechanism.posterior import Posterior, Prediction
+from training.mechanism.robust import Outliers
 
 SD_Y = 1.0
 EVERY_FORM = pytest.mark.parametrize("form", ["additive", "product", "mixed", "scaled"])
@@ -132,6 +133,24 @@ def test_outliers_are_weighed_by_what_was_known_before_them() -> None:
     assert observe(World(), plain, latents, y).weight.tolist() == [1, 1, 1]
     found = [float(predict(world, each, latents[:1])["total_mean"][0]) for each in (session, plain)]
     assert abs(found[0] - told.total_mean[0]) < 0.5 < abs(found[1] - told.total_mean[0])
+
+
+def test_what_is_unknown_of_the_factors_speaks_for_a_point_that_is_far_off() -> None:
+    world = World(form="scaled", outliers=True)
+    session, latents = session_of(world), places(40, 5)
+    told = world.posterior.predict(latents)
+    of_factors = np.sum(told.factor_variance * told.mean**2, axis=1)
+    # Where that is most of the variance.
+    chosen = int(np.argmax(of_factors / told.total_variance))
+    y = told.total_mean[[chosen]] + 0.7
+    rule = Outliers(0.2, 4.0)
+    wanted, without = (
+        1 / rule.noise_weight(rule.good(np.array([0.7]), variance, SIGMA2), SIGMA2)
+        for variance in (told.total_variance[[chosen]], told.total_variance[[chosen]] - of_factors[chosen])
+    )
+    weight = session.plan(measured(world, session, latents[[chosen]], y)).weight
+    assert weight == pytest.approx(wanted, rel=1e-6)
+    assert abs(wanted - without) > 0.01
 
 
 def test_duplicates_are_told_and_count() -> None:

@@ -55,6 +55,7 @@ class World:
     rank_tolerance: float = 0.0  # 0: no truncation
     outliers: bool = False
     features: bool = True
+    sigma2: float = SIGMA2
     seed: int = 1
 
     @cached_property
@@ -73,12 +74,12 @@ class World:
         rng = np.random.default_rng(self.seed)
         reference = np.zeros(self.count)
         reference[: self.count // 2] = 2 / self.count
-        noise = SIGMA2 * (1 + 2 * rng.random(self.count))
+        noise = self.sigma2 * (1 + 2 * rng.random(self.count))
         return Posterior(self.structure, points(self.count, self.seed), rng.normal(size=self.count), noise, reference)
 
     @cached_property
     def noise(self) -> Noise:
-        return Noise(variance=SIGMA2, outlier_share=0.2, outlier_variance=4.0) if self.outliers else Noise(variance=SIGMA2)
+        return Noise(variance=self.sigma2, outlier_share=0.2, outlier_variance=4.0) if self.outliers else Noise(variance=self.sigma2)
 
     @cached_property
     def arrays(self) -> Arrays:
