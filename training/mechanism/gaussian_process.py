@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gpytorch
 import numpy as np
 import torch
@@ -123,6 +125,26 @@ class FactoredKernel(Kernel):
         return value
 
 
+class Surprise(torch.autograd.Function):
+    """½ rᵀ Σ⁻¹ r + ½ log det Σ with its known gradient ½ (Σ⁻¹ − α αᵀ), α = Σ⁻¹ r: several times quicker than through the Cholesky factor's own."""
+
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, residual: Tensor) -> Tensor:  # noqa: D102
+        factor = torch.linalg.cholesky(total)
+        ctx.save_for_backward(total, residual, factor)
+        half = torch.linalg.solve_triangular(factor, residual[:, None], upper=False)
+        return 0.5 * torch.square(half).sum() + torch.log(torch.diagonal(factor)).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *of_value: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        total, residual, factor = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is asked for, which must pass through Σ
+            factor = torch.linalg.cholesky(total)
+        inverse = torch.cholesky_inverse(factor)
+        alpha = inverse @ residual
+        return of_value[0] * 0.5 * (inverse - torch.outer(alpha, alpha)), of_value[0] * alpha
+
+
 class StructuredGP(gpytorch.Module):
     """The prior of f with its hyperparameters: kernels, factors, mean and the noise variance σ² >= 1e-4 of y in units of its own variance.
 
@@ -192,10 +214,8 @@ class StructuredGP(gpytorch.Module):
             noise = 1 / precision
             beside = 0.5 * (torch.log(precision) + good * torch.log(self.noise) + (1 - good) * torch.log(self.outlier_noise)).sum()
         total = self.covariance(latents) + torch.diag(noise)
-        factor = torch.linalg.cholesky(total)
-        half = torch.linalg.solve_triangular(factor, (y - self.mean)[:, None], upper=False)
         # −log N(y; μ, Σ) = |L⁻¹(y − μ)|²/2 + log det L + n/2 log 2π
-        negative = 0.5 * torch.square(half).sum() + torch.log(torch.diagonal(factor)).sum() + 0.5 * len(y) * np.log(2 * np.pi) + beside
+        negative = Surprise.apply(total, y - self.mean) + 0.5 * len(y) * np.log(2 * np.pi) + beside  # type: ignore[no-untyped-call]
         for _, module, prior, closure, _ in self.named_priors():
             negative = negative - prior.log_prob(closure(module)).sum()
         for found in self.factors.values():
