@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from training.export.sessions import GraphRunner
 from training.export.written import Written
 from training.latent.pipeline import Interrupted, Request, check_writable, fit_latent, settle_torch
 from training.mechanism.encoders import Encoder, from_bundle, identity, one_hot, principal_components
-from training.mechanism.fit import fit
+from training.mechanism.fit import Fitted, fit
+from training.mechanism.fit_inducing import MOST_EXACT, FittedInducing, fit_inducing
 from training.mechanism.measure import NOMINAL_90, calibration_of, covered, held_out, held_out_arrays, metrics_of
 from training.mechanism.prepare import Points, PreparedPoints, prepare_points
 from training.mechanism.structure import Array, Mechanism, Term, additive, mixed, offset_scaled, product, scaled
@@ -77,16 +79,7 @@ def fit_mechanism(request: MechanismRequest) -> Written:
         encoded = time.monotonic()
         raw = raw_latents(encoders, prepared.train)
         standardisation = Standardisation.of(raw)
-        fitted = fit(
-            gp_mechanisms(recipe, encoders),
-            terms_of(recipe.structure, [each.name for each in recipe.mechanisms]),
-            standardisation(raw),
-            prepared.train.y,
-            seed=recipe.seed,
-            validation=_validation(recipe, prepared),
-            starts=recipe.fit.starts,
-            outliers=recipe.fit.outliers,
-        )
+        fitted = _fit(recipe, prepared, gp_mechanisms(recipe, encoders), standardisation(raw))
     except Interrupted:
         raise
     except KeyboardInterrupt as error:
@@ -119,6 +112,15 @@ def fit_mechanism(request: MechanismRequest) -> Written:
         return write_mechanism_bundle(request.out, fitted, facts)
     except OSError as error:
         raise InputError("CANNOT_WRITE", f"The bundle cannot be written to {request.out} ({error.strerror}); mend that and run again.") from error
+
+
+def _fit(recipe: MechanismRecipe, prepared: PreparedPoints, mechanisms: tuple[Mechanism, ...], latents: Array) -> Fitted | FittedInducing:
+    """Exact up to MOST_EXACT points, by inducing points beyond."""
+    terms, wanted = terms_of(recipe.structure, [each.name for each in recipe.mechanisms]), recipe.fit
+    how: dict[str, Any] = {"seed": recipe.seed, "validation": _validation(recipe, prepared), "starts": wanted.starts, "outliers": wanted.outliers}
+    if len(latents) > MOST_EXACT:
+        return fit_inducing(mechanisms, terms, latents, prepared.train.y, inducing=wanted.inducing, **how)
+    return fit(mechanisms, terms, latents, prepared.train.y, **how)
 
 
 def terms_of(structured: Structured, names: list[str]) -> tuple[Term, ...]:
