@@ -34,6 +34,21 @@ _CODE = (
 _BASELINES_CODE = (*_CODE, "training.mechanism.baselines")
 
 
+def code_of(source: str) -> str:
+    """A module's code without comments and docstrings, which decide nothing."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [part for part in body if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))]
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+# Of the code that runs, which may be edited while it does.
+_SOURCES = {name: code_of(Path(str(importlib.import_module(name).__file__)).read_text(encoding="utf-8")) for name in _BASELINES_CODE}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", nargs="+", choices=sorted(CASES), default=sorted(CASES))
@@ -89,20 +104,8 @@ def digest(name: str, seed: int, *, baselines: bool = False) -> str:
         facts["mechanisms"] = [asdict(mechanism) for mechanism in MECHANISMS]
         facts["terms"] = [asdict(term) for term in FORMS[form]]
         facts["encoder"] = encoder_recipe(seed).model_dump(mode="json")
-    for module in _BASELINES_CODE if baselines else _CODE:
-        facts[module] = code_of(Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8"))
+    facts["code"] = {module: _SOURCES[module] for module in (_BASELINES_CODE if baselines else _CODE)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def code_of(source: str) -> str:
-    """A module's code without comments and docstrings, which decide nothing."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            kept = [part for part in body if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))]
-            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.unparse(tree)
 
 
 def encoder_recipe(seed: int) -> Any:
