@@ -21,7 +21,7 @@ from training.mechanism.structure import Array, Mechanism, Structure, Term
 _ROUNDS, _STEPS = 20, 8
 # Rounds without a better held-out density after which a start is given up.
 _PATIENCE = 4
-_MOST_CENTRES = 16
+MOST_CENTRES = 16
 # Where there may be outliers: short fits with new probabilities, at most; the mean change of these under which another would tell nothing; and
 # the rounds of each. And how often all points are judged at last.
 _REWEIGHTINGS, _SETTLED, _SHORT_ROUNDS, _LAST_JUDGEMENTS = 12, 2e-3, 2, 2
@@ -99,7 +99,7 @@ def fit(
         points = replace(points, good=good, share=guess.share)
     rng = np.random.default_rng(seed)
     factor_names = sorted({name for term in terms for name in term.factors})
-    centres = {m.name: _spread_points(m.of(latents), _MOST_CENTRES, rng) for m in mechanisms if m.name in factor_names}
+    centres = {m.name: spread_points(m.of(latents), MOST_CENTRES, rng) for m in mechanisms if m.name in factor_names}
     orthogonal = {name for term in terms for name in term.orthogonal}
     measures = {m.name: measure_of(m.of(latents), seed=seed) for m in mechanisms if m.name in orthogonal}
     best: tuple[float, StructuredGP, list[float]] | None = None
@@ -108,7 +108,7 @@ def fit(
         if outliers:
             model.outlier_noise = guess.variance
         if start:
-            _scatter(model, rng)
+            scatter(model, rng)
         found, own = _with_outliers(model, points) if outliers else (_one_start(model, points), points)
         if best is None or found[0] < best[0]:
             best, chosen = found, own
@@ -258,14 +258,14 @@ def _laplace(model: StructuredGP, name: str, points: _Points) -> Array:
     return (vectors / np.maximum(values, FACTOR_SD**-2)) @ vectors.T
 
 
-def _scatter(model: StructuredGP, rng: np.random.Generator) -> None:
+def scatter(model: StructuredGP, rng: np.random.Generator) -> None:
     """Other lengthscales to begin with, from about half to twice as long."""
     for name, parameter in model.named_parameters():
         if name.endswith("raw_lengthscale"):
             parameter.data += torch.from_numpy(rng.normal(0.0, 0.7, tuple(parameter.shape)))
 
 
-def _spread_points(latents: Array, most: int, rng: np.random.Generator) -> Array:
+def spread_points(latents: Array, most: int, rng: np.random.Generator) -> Array:
     """Up to `most` of the latents (n, d), each the farthest from those before it, until none is farther than a tenth of the spread."""
     chosen = [latents[int(rng.integers(len(latents)))]]
     apart = np.linalg.norm(latents - chosen[0], axis=1)

@@ -195,9 +195,13 @@ class StructuredGP(gpytorch.Module):
         beyond = max(value - _OUTLIER_LEAST * float(self.noise.detach()), 1e-6)
         self.initialize(raw_outlier=torch.tensor(np.log(beyond), dtype=torch.float64))
 
-    def covariance(self, latents: Tensor) -> Tensor:
-        """The prior covariance of f at latents (n, D): (n, n)."""
-        return sum((kernel(latents).to_dense() for kernel in self.kernels), start=torch.zeros((), dtype=latents.dtype))
+    def cross(self, first: Tensor, second: Tensor) -> Tensor:
+        """The prior covariance of f between latents (n, D) and (m, D): (n, m)."""
+        return sum((kernel(first, second).to_dense() for kernel in self.kernels), start=torch.zeros((), dtype=first.dtype))
+
+    def variance(self, latents: Tensor) -> Tensor:
+        """The prior variance of f at latents (n, D): (n,)."""
+        return sum((kernel(latents, diag=True) for kernel in self.kernels), start=torch.zeros((), dtype=latents.dtype))
 
     def forward(self, latents: Tensor, y: Tensor, good: Tensor | None = None) -> Tensor:
         """−log p(y|z) − log p(hyperparameters), per point, scalar.
@@ -207,20 +211,24 @@ class StructuredGP(gpytorch.Module):
         β_i = r_i/σ² + (1 − r_i)/s², and of a constant in f, −½ (log β_i + r_i log σ² + (1 − r_i) log s²). Without the constant, σ² would be
         judged by the residuals of the outliers too.
         """
-        if good is None:
-            noise, beside = self.noise * torch.ones_like(y), torch.zeros((), dtype=y.dtype)
-        else:
-            precision = good / self.noise + (1 - good) / self.outlier_noise
-            noise = 1 / precision
-            beside = 0.5 * (torch.log(precision) + good * torch.log(self.noise) + (1 - good) * torch.log(self.outlier_noise)).sum()
-        total = self.covariance(latents) + torch.diag(noise)
+        noise, beside = self.noise_of(y, good)
+        total = self.cross(latents, latents) + torch.diag(noise)
         # −log N(y; μ, Σ) = |L⁻¹(y − μ)|²/2 + log det L + n/2 log 2π
         negative = Surprise.apply(total, y - self.mean) + 0.5 * len(y) * np.log(2 * np.pi) + beside  # type: ignore[no-untyped-call]
-        for _, module, prior, closure, _ in self.named_priors():
-            negative = negative - prior.log_prob(closure(module)).sum()
-        for found in self.factors.values():
-            negative = negative - found.log_prior()
-        return negative / len(y)
+        return (negative - self.log_prior()) / len(y)
+
+    def noise_of(self, y: Tensor, good: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each point's noise variance 1/β (n,), and what the outliers add to −log p(y|z) that is constant in f, scalar."""
+        if good is None:
+            return self.noise * torch.ones_like(y), torch.zeros((), dtype=y.dtype)
+        precision = good / self.noise + (1 - good) / self.outlier_noise
+        beside = torch.log(precision) + good * torch.log(self.noise) + (1 - good) * torch.log(self.outlier_noise)
+        return 1 / precision, 0.5 * beside.sum()
+
+    def log_prior(self) -> Tensor:
+        """Of all hyperparameters, scalar."""
+        found = sum((prior.log_prob(closure(module)).sum() for _, module, prior, closure, _ in self.named_priors()), start=torch.zeros(()))
+        return found + sum((factor.log_prior() for factor in self.factors.values()), start=torch.zeros(()))
 
     def structure(self, factor_covariance: dict[str, Array]) -> Structure:
         """The numbers as they are now."""
