@@ -22,7 +22,7 @@ from training.mechanism.descent import Points, Start, judged, noise_of, of_f, on
 from training.mechanism.fit import MOST_CENTRES, scatter, spread_points
 from training.mechanism.gaussian_process import FACTOR_SD, StructuredGP
 from training.mechanism.inducing import InducingPosterior, choose_points, condition, gauge_weights
-from training.mechanism.measure import measure_of
+from training.mechanism.reference_measure import measure_of
 from training.mechanism.robust import Outliers
 from training.mechanism.structure import Array, Mechanism, Structure, Term
 

@@ -75,10 +75,10 @@ def test_certain_kinds_make_the_expected_likelihood_that_of_their_own_noises() -
     model.noise, model.outlier_noise = 0.2, 5.0
     good = torch.tensor([1.0, 1, 0, 1, 0, 1], dtype=torch.float64)
     noise = 0.2 * good + 5.0 * (1 - good)
-    covariance = (model.covariance(z) + torch.diag(noise)).detach()
+    covariance = (model.cross(z, z) + torch.diag(noise)).detach()
     expected = -torch.distributions.MultivariateNormal(torch.zeros(6, dtype=torch.float64), covariance).log_prob(y)
     all_good = -torch.distributions.MultivariateNormal(
-        torch.zeros(6, dtype=torch.float64), (model.covariance(z) + 0.2 * torch.eye(6, dtype=torch.float64)).detach()
+        torch.zeros(6, dtype=torch.float64), (model.cross(z, z) + 0.2 * torch.eye(6, dtype=torch.float64)).detach()
     ).log_prob(y)
     # The priors of the hyperparameters are the same in both.
     assert float((model(z, y, good) - model(z, y)).detach()) * 6 == pytest.approx(float(expected - all_good), abs=1e-9)
