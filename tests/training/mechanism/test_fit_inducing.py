@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tests.training.mechanism.test_fit import MECHANISMS, NOISE, drawn
 from training.errors import InputError
 from training.mechanism import fit_inducing as module
+from training.mechanism.checkpoint import FitFile, fingerprint_of
 from training.mechanism.figures import coverage, r_squared, rmse
 from training.mechanism.fit import fit
 from training.mechanism.fit_inducing import FittedInducing, fit_inducing
@@ -78,6 +82,48 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
         fit_inducing(MECHANISMS, additive("kind", "place"), made["z"], made["y"], seed=3, validation=VALIDATION[:100], inducing=15) for _ in range(2)
     )
     assert np.array_equal(first.posterior.alpha, second.posterior.alpha)
+
+
+@pytest.mark.parametrize("outliers", [False, True])
+def test_an_interrupted_fit_goes_on_to_the_same_numbers(outliers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, file = drawn(100, "additive", 0), FitFile(tmp_path / "state" / "fit.safetensors")
+    monkeypatch.setattr("training.mechanism.descent._ROUNDS", 2)
+
+    def once(where: FitFile | None) -> FittedInducing:
+        options = {"seed": 3, "validation": VALIDATION[:100], "inducing": 15, "starts": 2, "outliers": outliers, "file": where}
+        return fit_inducing(MECHANISMS, additive("kind", "place"), made["z"], made["y"], **options)
+
+    whole, real, choices = once(None), module.one_choice, []
+
+    def interrupted(*arguments: Any) -> Any:
+        choices.append(arguments)
+        if len(choices) == 5:  # the second of the second start
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "one_choice", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        once(file)
+    assert file.path.exists()
+    again = once(file)
+    assert len(choices) == 5 + 2
+    assert np.array_equal(again.posterior.alpha, whole.posterior.alpha)
+    assert again.losses == whole.losses
+    assert not file.path.exists()
+
+
+def test_the_state_of_another_fit_is_refused(tmp_path: Path) -> None:
+    file = FitFile(tmp_path / "fit.safetensors")
+    file.save(fingerprint_of((np.zeros(3),), "a"), {"x": np.ones(2)}, {"n": 1})
+    assert file.load(fingerprint_of((np.zeros(3),), "a")) is not None
+    for other in (fingerprint_of((np.ones(3),), "a"), fingerprint_of((np.zeros(3),), "b"), fingerprint_of((np.zeros((3, 1)),), "a")):
+        with pytest.raises(InputError) as caught:
+            file.load(other)
+        assert caught.value.reason == "CHECKPOINT_MISMATCH"
+    file.path.write_bytes(b"no state")
+    with pytest.raises(InputError) as caught:
+        file.load("a")
+    assert caught.value.reason == "CHECKPOINT_UNREADABLE"
 
 
 def test_y_without_any_spread_is_refused() -> None:
