@@ -19,7 +19,7 @@ from tests.services.mechanism.world import FEATURES, SIGMA2, NDArray, World, pla
 from training.mechanism.posterior import Posterior
 
 COUNT = 25
-EVERY_FORM = pytest.mark.parametrize("form", ["additive", "product", "mixed", "scaled"])
+EVERY_FORM = pytest.mark.parametrize("form", ["additive", "product", "mixed", "scaled", "offset_scaled"])
 
 
 def told(world: World, session: SessionPosterior, latents: NDArray, *, seed: int | None = None) -> Candidates:

@@ -15,7 +15,7 @@ from training.mechanism.posterior import Posterior, Prediction
 from training.mechanism.robust import Outliers
 
 SD_Y = 1.0
-EVERY_FORM = pytest.mark.parametrize("form", ["additive", "product", "mixed", "scaled"])
+EVERY_FORM = pytest.mark.parametrize("form", ["additive", "product", "mixed", "scaled", "offset_scaled"])
 
 
 def session_of(world: World) -> SessionPosterior:

@@ -19,7 +19,7 @@ from tests.services.mechanism.world import World
 from training.mechanism.truncate import low_rank
 
 
-@pytest.mark.parametrize("form", ["additive", "product", "mixed", "scaled"])
+@pytest.mark.parametrize("form", ["additive", "product", "mixed", "scaled", "offset_scaled"])
 def test_the_exact_posterior_is_trainings(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posterior, "CHUNK_ROWS", 7)  # several chunks, the last of another length
     world = World(form=form)

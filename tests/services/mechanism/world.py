@@ -25,7 +25,7 @@ from services.engine.repository import Repository
 from services.engine.runtime import Runtime
 from services.mechanism import Given, MechanismRoom
 from services.mechanism.posterior import make_fixed
-from tests.training.mechanism.structures import FORMS, factor_values, points
+from tests.training.mechanism.structures import FORMS, factor_values, measure, points
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Mechanism as Cause
 from training.mechanism.structure import Structure, TermValues
@@ -67,7 +67,9 @@ class World:
             for index, term in enumerate(FORMS[self.form])
         )
         used = {name for term in FORMS[self.form] for name in term.factors}
-        return Structure(causes, terms, 0.4, {name: factor_values() for name in used})
+        orthogonal = {name for term in FORMS[self.form] for name in term.orthogonal}
+        measures = {cause.name: measure(cause) for cause in causes if cause.name in orthogonal}
+        return Structure(causes, terms, 0.4, {name: factor_values() for name in used}, measures)
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -209,11 +211,11 @@ class World:
         terms, scales = self.structure.terms, self.posterior.factor_scales
         rows = [self.structure.covariance(values, latents, at, bare=True) * scale for values, scale in zip(terms, scales, strict=True)]
         factor = [self.structure.factor(values.term, latents) / scale for values, scale in zip(terms, scales, strict=True)]
-        prior = np.array([values.variance for values in terms]) * scales**2
-        return {"rows": np.stack(rows, axis=1), "factor": np.stack(factor, axis=1), "prior": np.tile(prior, (len(latents), 1))}
+        prior = [self.structure.prior(values, latents) * scale**2 for values, scale in zip(terms, scales, strict=True)]
+        return {"rows": np.stack(rows, axis=1), "factor": np.stack(factor, axis=1), "prior": np.stack(prior, axis=1)}
 
     def random_features(self, latents: NDArray) -> NDArray:
-        """(n, T, F): √(2/F) cos(ωᵀx + b), with ω Gaussian for RBF and Student's with 5 degrees of freedom for Matérn-5/2."""
+        """(n, T, F), of plain kernels: √(2/F) cos(ωᵀx + b), ω Gaussian for RBF and Student's with 5 degrees of freedom for Matérn-5/2."""
         rng, columns = np.random.default_rng(99), []
         for values, scale in zip(self.structure.terms, self.posterior.factor_scales, strict=True):
             phase = np.tile(rng.uniform(0, 2 * np.pi, FEATURES), (len(latents), 1))
