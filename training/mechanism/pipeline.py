@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from training.export.mechanism_graphs import Standardisation, encode_graph, raw_
 from training.export.sessions import GraphRunner
 from training.export.written import Written
 from training.latent.pipeline import Interrupted, Request, check_writable, fit_latent, settle_torch
+from training.mechanism.checkpoint import FitFile
 from training.mechanism.encoders import Encoder, from_bundle, identity, one_hot, principal_components
 from training.mechanism.fit import Fitted, fit
 from training.mechanism.fit_inducing import MOST_EXACT, FittedInducing, fit_inducing
@@ -79,7 +81,10 @@ def fit_mechanism(request: MechanismRequest) -> Written:
         encoded = time.monotonic()
         raw = raw_latents(encoders, prepared.train)
         standardisation = Standardisation.of(raw)
-        fitted = _fit(recipe, prepared, gp_mechanisms(recipe, encoders), standardisation(raw))
+        file = FitFile(store / "fit.safetensors")
+        if not request.resume:
+            file.clear()
+        fitted = _fit(recipe, prepared, gp_mechanisms(recipe, encoders), standardisation(raw), file)
     except Interrupted:
         raise
     except KeyboardInterrupt as error:
@@ -109,17 +114,21 @@ def fit_mechanism(request: MechanismRequest) -> Written:
         timings_s={"data": drawn - began, "encoders": encoded - drawn, "fit": trained - encoded, "measure": time.monotonic() - trained},
     )
     try:
-        return write_mechanism_bundle(request.out, fitted, facts)
+        written = write_mechanism_bundle(request.out, fitted, facts)
     except OSError as error:
         raise InputError("CANNOT_WRITE", f"The bundle cannot be written to {request.out} ({error.strerror}); mend that and run again.") from error
+    shutil.rmtree(store, ignore_errors=True)
+    return written
 
 
-def _fit(recipe: MechanismRecipe, prepared: PreparedPoints, mechanisms: tuple[Mechanism, ...], latents: Array) -> Fitted | FittedInducing:
-    """Exact up to MOST_EXACT points, by inducing points beyond."""
+def _fit(
+    recipe: MechanismRecipe, prepared: PreparedPoints, mechanisms: tuple[Mechanism, ...], latents: Array, file: FitFile
+) -> Fitted | FittedInducing:
+    """Exact up to MOST_EXACT points, which takes minutes; by inducing points beyond, with a checkpoint."""
     terms, wanted = terms_of(recipe.structure, [each.name for each in recipe.mechanisms]), recipe.fit
     how: dict[str, Any] = {"seed": recipe.seed, "validation": _validation(recipe, prepared), "starts": wanted.starts, "outliers": wanted.outliers}
     if len(latents) > MOST_EXACT:
-        return fit_inducing(mechanisms, terms, latents, prepared.train.y, inducing=wanted.inducing, **how)
+        return fit_inducing(mechanisms, terms, latents, prepared.train.y, inducing=wanted.inducing, file=file, **how)
     return fit(mechanisms, terms, latents, prepared.train.y, **how)
 
 
