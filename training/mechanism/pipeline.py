@@ -26,13 +26,15 @@ from training.latent.pipeline import Interrupted, Request, check_writable, fit_l
 from training.mechanism.checkpoint import FitFile
 from training.mechanism.encoders import Encoder, from_bundle, identity, one_hot, principal_components
 from training.mechanism.fit import Fitted, fit
-from training.mechanism.fit_inducing import MOST_EXACT, FittedInducing, fit_inducing
+from training.mechanism.fit_inducing import FittedInducing, fit_inducing
 from training.mechanism.measure import NOMINAL_90, calibration_of, covered, held_out, held_out_arrays, metrics_of
 from training.mechanism.prepare import Points, PreparedPoints, prepare_points
 from training.mechanism.structure import Array, Mechanism, Term, additive, mixed, offset_scaled, product, scaled
 from training.recipe import read_recipe
 from training.recipe_mechanism import MechanismRecipe, MechanismSpec, Structured
 
+# Points with an exact posterior; beyond, inducing points stand for them (decision 0013).
+MOST_EXACT = 5000
 _ENCODED_AT_ONCE = 256
 _FEWEST_VALIDATION = 5
 
