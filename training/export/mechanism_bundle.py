@@ -146,8 +146,6 @@ def mechanism_section(fitted: Fitted, facts: MechanismFacts, truncated: LowRank 
     if fitted.outliers is not None:
         noise = Noise(variance=fitted.noise_variance, outlier_share=fitted.outliers.share, outlier_variance=fitted.outliers.variance)
     terms = [values.term for values in fitted.posterior.structure.terms]
-    # Left out, not null, where there is none: a field that is written is part of the digest.
-    rank = {} if truncated is None else {"truncation": Truncation(rank=truncated.rank, bound=truncated.bound)}
     return MechanismSection(
         mechanisms=facts.mechanisms,
         quantity=facts.quantity,
@@ -157,7 +155,7 @@ def mechanism_section(fitted: Fitted, facts: MechanismFacts, truncated: LowRank 
         noise=noise,
         posterior="exact",
         points=len(fitted.posterior.latents),
-        **rank,
+        truncation=None if truncated is None else Truncation(rank=truncated.rank, bound=truncated.bound),
     )
 
 
