@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from training.export.mechanism_graphs import Standardisation
 from training.export.written import Written
 from training.mechanism.encoders import Encoder, identity, one_hot, principal_components
 from training.mechanism.fit import Fitted
+from training.mechanism.measure import held_out, held_out_arrays
 from training.mechanism.posterior import Posterior
+from training.mechanism.prepare import Points
 from training.mechanism.robust import Outliers
 from training.mechanism.structure import Array, FactorValues, Mechanism, Structure, Term, TermValues, additive, scaled
 from training.recipe_sections import Card
@@ -117,10 +120,28 @@ def toy_facts(standardisation: Standardisation, *, form: str = "additive", name:
     )
 
 
+@dataclass(frozen=True)
+class Made:
+    """A toy, what was said about it, and its bundle."""
+
+    fitted: Fitted
+    facts: MechanismFacts
+    written: Written
+
+
+def make_toy_mechanism(bundles: Path, form: str = "additive", *, outliers: bool = False, name: str = "toy_mechanism") -> Made:
+    """Writes `bundles/<name>/1`, with what a report draws of fresh points."""
+    fitted, standardisation = toy_fitted(form, outliers=outliers)
+    fresh = toy_arrays(60, seed=4)
+    found = held_out(fitted, standardisation(raw_latents(toy_encoders(), fresh)), fresh["y"])
+    drawn = held_out_arrays(found, [values.term for values in fitted.structure.terms], Points(fresh), Points(toy_arrays()))
+    facts = replace(toy_facts(standardisation, form=form, name=name), held_out=drawn)
+    return Made(fitted, facts, write_mechanism_bundle(bundles, fitted, facts))
+
+
 def write_toy_mechanism(bundles: Path, form: str = "additive", *, outliers: bool = False, name: str = "toy_mechanism") -> Written:
     """Writes `bundles/<name>/1`."""
-    fitted, standardisation = toy_fitted(form, outliers=outliers)
-    return write_mechanism_bundle(bundles, fitted, toy_facts(standardisation, form=form, name=name))
+    return make_toy_mechanism(bundles, form, outliers=outliers, name=name).written
 
 
 def _values(term: Term, mechanisms: tuple[Mechanism, ...]) -> TermValues:

@@ -152,6 +152,11 @@ class MechanismSpec(Section):
             raise ValueError(f"mechanism {self.name!r}: coordinates and parameters, and nothing else, name their columns")
         if (self.kind == "category") != bool(self.categories):
             raise ValueError(f"mechanism {self.name!r}: a category, and nothing else, names its categories")
+        for what, names in (("columns", self.columns), ("categories", self.categories), ("latents", self.latents)):
+            if len(set(names)) != len(names):
+                raise ValueError(f"mechanism {self.name!r}: a name stands twice in its {what}")
+        if len(self.categories) == 1:
+            raise ValueError(f"mechanism {self.name!r}: one category says nothing of any point; name two or more")
         if self.latents and self.encoding not in ("bundle", "recipe"):
             raise ValueError(f"mechanism {self.name!r}: latents are chosen from what a latent bundle tells; leave them out")
         return self

@@ -151,8 +151,6 @@ def mechanism_section(fitted: Fitted | FittedInducing, facts: MechanismFacts, tr
     if fitted.outliers is not None:
         noise = Noise(variance=fitted.noise_variance, outlier_share=fitted.outliers.share, outlier_variance=fitted.outliers.variance)
     terms = [values.term for values in fitted.posterior.structure.terms]
-    # Left out, not null, where there is none: a field that is written is part of the digest.
-    rank = {} if truncated is None else {"truncation": Truncation(rank=truncated.rank, bound=truncated.bound)}
     return MechanismSection(
         mechanisms=facts.mechanisms,
         quantity=facts.quantity,
@@ -162,7 +160,7 @@ def mechanism_section(fitted: Fitted | FittedInducing, facts: MechanismFacts, tr
         noise=noise,
         posterior="inducing" if isinstance(fitted.posterior, InducingPosterior) else "exact",
         points=len(fitted.posterior.latents),
-        **rank,
+        truncation=None if truncated is None else Truncation(rank=truncated.rank, bound=truncated.bound),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,11 +89,6 @@ def prefixed(model: onnx.ModelProto, prefix: str, keep: set[str]) -> onnx.ModelP
     for tensor in result.graph.initializer:
         tensor.name = renamed(tensor.name)
     return result
-
-
-def raw_inputs(encoders: Sequence[Encoder], arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The mechanisms' arrays in the dtypes that the graph for float32 images takes."""
-    return {encoder.name: np.ascontiguousarray(arrays[encoder.name], dtype=encoder.input.dtype) for encoder in encoders}
 
 
 def _model(

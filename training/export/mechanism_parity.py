@@ -31,7 +31,9 @@ def check_mechanism_parity(  # noqa: PLR0917 - one order, one caller
     fixed: Mapping[str, Array],
     sd: float,
 ) -> Parity:
-    """Compares every `predict` with the posterior at the latents of its `encode`; covariances in low rank may differ by the certified bound more.
+    """Compares every `predict` with the posterior at the latents of its `encode`, and `rows` with the prior.
+
+    Covariances in low rank may differ by the certified bound more.
 
     Raises:
         ParityError: a difference of more than 1e-9 of sd(y).
@@ -68,6 +70,26 @@ def check_mechanism_parity(  # noqa: PLR0917 - one order, one caller
             # An encoder in float32 may round otherwise in a batch; what follows from that is its own affair.
             if np.array_equal(one["latents"][0], told["latents"][row]):
                 _same(name, one, told, row, sd)
+    return _rows_parity(worst, posterior, graphs["rows"], weights, latents, sd)
+
+
+def _rows_parity(worst: Parity, posterior: Posterior, graph: bytes, weights: bytes, latents: Array, sd: float) -> Parity:  # noqa: PLR0917
+    """Prior covariances, which sessions are made of, at some latents."""
+    told = GraphRunner(graph, weights, ["rows", "factor", "prior"]).run({"latents": latents, "points": posterior.latents})
+    for index, values in enumerate(posterior.structure.terms):
+        scale = posterior.factor_scales[index]
+        wanted = {
+            "rows": posterior.structure.covariance(values, latents, posterior.latents, bare=True) * scale,
+            "prior": posterior.structure.prior(values, latents) * scale**2,
+            "factor": posterior.structure.factor(values.term, latents) / scale,
+        }
+        for tensor, reference in wanted.items():
+            unit = 1.0 if tensor == "factor" else sd**2
+            apart = float(np.max(np.abs(told[tensor][:, index] - reference)))
+            if not apart <= EXACT * unit:
+                raise ParityError(f"rows: {tensor} of {values.term.name} differs from the prior's by {apart:.3g}, more than {EXACT * unit:.3g}")
+            if apart / unit > worst.worst:
+                worst = Parity(apart / unit, f"rows/{tensor}, {len(latents)} rows")
     return worst
 
 

@@ -32,12 +32,14 @@ class HeldOut:
         y: (n,) as measured.
         rank: (n,) probability that a measurement is no more than y, by the model, noise and outliers included: uniform where it is calibrated.
         log_density: (n,) of y, nats.
+        latents: (n, D) of the points.
     """
 
     told: Prediction
     y: Array
     rank: Array
     log_density: Array
+    latents: Array
 
 
 def held_out(fitted: Fitted | FittedInducing, latents: Array, y: Array) -> HeldOut:
@@ -51,7 +53,7 @@ def held_out(fitted: Fitted | FittedInducing, latents: Array, y: Array) -> HeldO
         share, wide = fitted.outliers.share, np.sqrt(told.total_variance + fitted.outliers.variance)
         rank = (1 - share) * rank + share * norm.cdf(y, told.total_mean, wide)
         density = fitted.outliers.log_density(told.total_mean, told.total_variance, y, fitted.noise_variance)
-    return HeldOut(told, y, rank, density)
+    return HeldOut(told, y, rank, density, latents)
 
 
 def covered(rank: Array, probability: float) -> float:
@@ -109,8 +111,8 @@ def metrics_of(
 def held_out_arrays(found: HeldOut, terms: Sequence[Term], points: Points, reference: Points) -> dict[str, Array]:
     """What a report draws, of up to 2000 held-out points.
 
-    `y`, `rank`, `total_mean`, `total_variance` (n,), `part_mean`, `part_variance`, `factor` (n, P); each mechanism that is no image and no curve as
-    `input_<name>`; what is known of parts as `truth_<name>`, in the model's gauge; and `truth_f`.
+    `y`, `rank`, `total_mean`, `total_variance` (n,), `part_mean`, `part_variance`, `factor` (n, P), `latents` (n, D); each mechanism that is no image
+    and no curve as `input_<name>`; what is known of parts as `truth_<name>`, in the model's gauge; and `truth_f`.
     """
     kept = slice(0, _MOST_HELD_OUT)
     told = found.told
@@ -122,6 +124,7 @@ def held_out_arrays(found: HeldOut, terms: Sequence[Term], points: Points, refer
         "part_mean": told.mean,
         "part_variance": np.einsum("npp->np", told.covariance),
         "factor": told.factor,
+        "latents": found.latents,
     }
     for name in {name for term in terms for name in (*term.mechanisms, *term.factors)}:
         values = points.arrays[name]
@@ -140,11 +143,11 @@ def parts_beside_truth(told: Prediction, terms: Sequence[Term], points: Points, 
         truth_name = f"truth_{term.name}"
         if truth_name not in points.arrays:
             continue
+        if any(f"truth_{factor}" not in points.arrays for factor in term.factors):
+            continue  # what the factor's gauge is, is not known
         truth, mean = points.arrays[truth_name], float(np.mean(reference.arrays[truth_name]))
         root = 1.0
         for factor in term.factors:
-            if f"truth_{factor}" not in points.arrays:
-                break
             own = reference.arrays[f"truth_{factor}"]
             root *= float(np.sqrt(np.mean(own**2))) * (1.0 if np.mean(own) >= 0 else -1.0)
             found.append((factor, told.factor[:, index], points.arrays[f"truth_{factor}"] / root))

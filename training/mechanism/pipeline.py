@@ -19,7 +19,7 @@ from dichroic.bundle.mechanism_section import Mechanism as Declared
 from training.data.places import by_group
 from training.errors import InputError
 from training.export.mechanism_bundle import MechanismFacts, write_mechanism_bundle
-from training.export.mechanism_graphs import Standardisation, encode_graph, raw_inputs
+from training.export.mechanism_graphs import Standardisation
 from training.export.sessions import GraphRunner
 from training.export.written import Written
 from training.latent.pipeline import Interrupted, Request, check_writable, fit_latent, settle_torch
@@ -77,7 +77,7 @@ def fit_mechanism(request: MechanismRequest) -> Written:
     began = time.monotonic()
     prepared = prepare_points(recipe, request.data, request.channel, request.licence)
     drawn = time.monotonic()
-    store = request.out / ".checkpoints" / f"{recipe.name}-{_fingerprint(recipe, prepared)}"
+    store = request.out / ".checkpoints" / f"{recipe.name}-{_fingerprint(request, prepared)}"
     try:
         encoders = tuple(_encoder(each, prepared.train, request, store) for each in recipe.mechanisms)
         encoded = time.monotonic()
@@ -153,13 +153,14 @@ def gp_mechanisms(recipe: MechanismRecipe, encoders: tuple[Encoder, ...]) -> tup
 
 def raw_latents(encoders: tuple[Encoder, ...], points: Points) -> Array:
     """(n, D), not standardised, by the graphs that will be served."""
-    size = sum(encoder.size for encoder in encoders)
-    graph = encode_graph(encoders, Standardisation(np.zeros(size), np.ones(size)), "float32")
-    runner = GraphRunner(graph.SerializeToString(), None, ["latents"])
-    inputs = raw_inputs(encoders, points.arrays)
-    starts = range(0, len(points), _ENCODED_AT_ONCE)
-    parts = [runner.run({name: values[at : at + _ENCODED_AT_ONCE] for name, values in inputs.items()})["latents"] for at in starts]
-    return np.concatenate(parts)
+    return np.concatenate([_encoded(encoder, points.arrays[encoder.name]) for encoder in encoders], axis=1)
+
+
+def _encoded(encoder: Encoder, values: Array) -> Array:
+    """(n, d) of one mechanism; images by the graph for their dtype."""
+    runner = GraphRunner(encoder.graphs["" if "" in encoder.graphs else values.dtype.name].SerializeToString(), None, ["latents"])
+    starts = range(0, len(values), _ENCODED_AT_ONCE)
+    return np.concatenate([runner.run({encoder.name: np.ascontiguousarray(values[at : at + _ENCODED_AT_ONCE])})["latents"] for at in starts])
 
 
 def _encoder(spec: MechanismSpec, train: Points, request: MechanismRequest, store: Path) -> Encoder:
@@ -221,6 +222,9 @@ def _validation(recipe: MechanismRecipe, prepared: PreparedPoints) -> Array:
     return rng.permutation(count) < max(_FEWEST_VALIDATION, round(fraction * count))
 
 
-def _fingerprint(recipe: MechanismRecipe, prepared: PreparedPoints) -> str:
-    facts = {"recipe": recipe.model_dump(mode="json"), "data": prepared.sha256}
+def _fingerprint(request: MechanismRequest, prepared: PreparedPoints) -> str:
+    """Of all that an encoder is fitted by, its own recipe's contents included: another encoder has another folder."""
+    recipes = [read_recipe(request.folder / each.path) for each in request.recipe.mechanisms if each.encoding == "recipe" and each.path is not None]
+    told = [each.model_dump(mode="json") for each in (request.recipe, *recipes)]
+    facts = {"recipes": told, "data": prepared.sha256}
     return hashlib.sha256(canonical_json(facts).encode("utf-8")).hexdigest()[:12]

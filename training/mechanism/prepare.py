@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,10 @@ def prepare_points(recipe: MechanismRecipe, files: tuple[Path, ...], channel: st
 def _drawn(data: PatchesFieldData | FerrosimData, stream: str, count: int) -> DataSet:
     if isinstance(data, PatchesFieldData):
         return draw_patches_field(count, form=data.form, noise=data.noise, seed=data.seed, stream=stream)
-    return draw_ferrosim(count, mode=data.mode, n=data.sites, target=data.target, seed=data.seed, stream=stream)
+    made = draw_ferrosim(count, mode=data.mode, n=data.sites, target=data.target, seed=data.seed, stream=stream)
+    # Components of a field are the channels of an image.
+    images = {name: np.moveaxis(made.arrays[name], 1, -1) for name in ("random_field", "pattern")}
+    return replace(made, arrays=made.arrays | {name: each[..., 0] if each.shape[-1] == 1 else each for name, each in images.items()})
 
 
 def _loops(recipe: MechanismRecipe, data: LoopsData, paths: tuple[Path, ...], channel: str | None, licence: str, notes: str) -> PreparedPoints:  # noqa: PLR0917
@@ -128,21 +131,45 @@ def _arrays(recipe: MechanismRecipe, data: ArraysData, paths: tuple[Path, ...], 
     wanted = [*(mechanism.source_array for mechanism in recipe.mechanisms), "y"]
     truths = [f"truth_{name}" for name in ("f", *(mechanism.name for mechanism in recipe.mechanisms))]
     parts = [read_points(path, wanted, [*_COMPANIONS, *truths]) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        _same_rows(path.name, part)
     common = set.intersection(*(set(part) for part in parts))
     if "group" not in common and len(parts) > 1:  # of several files each is a group
         for number, part in enumerate(parts):
             part["group"] = np.full(len(part["y"]), number)
         common.add("group")
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in sorted(common)}
+    arrays = {name: _joined(name, [part[name] for part in parts]) for name in sorted(common)}
     points = Points(_by_mechanism(recipe, arrays))
     held, how = held_out_points(arrays, data.held_out_fraction, recipe.seed)
     if held.sum() < 5 or (~held).sum() < 20:
         raise InputError("TOO_FEW_POINTS", f"{(~held).sum()} points to train on and {held.sum()} held out are too few; 20 and 5 at least.")
-    digests = tuple(
-        hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else _digest(part) for path, part in zip(paths, parts, strict=True)
-    )
+    digests = tuple(_digest(path, part) for path, part in zip(paths, parts, strict=True))
     group = arrays["group"][~held] if "group" in arrays else None
     return PreparedPoints(points.rows(~held), points.rows(held), how, ", ".join(path.name for path in paths), licence, digests, notes, group)
+
+
+def _same_rows(name: str, arrays: dict[str, Array]) -> None:
+    """Every array of a file has a row for each point, and places are two finite numbers."""
+    y = arrays["y"]
+    if y.ndim != 1 or y.dtype.kind not in "fiu":
+        raise InputError("WRONG_SHAPE", f"y of {name} is {y.dtype} of shape {y.shape}; expected one real number for each point, (n,).")
+    for key, values in arrays.items():
+        if values.ndim == 0 or len(values) != len(y):
+            raise InputError("WRONG_SHAPE", f"{key} of {name} has the shape {values.shape}, and y {len(y)} rows; all need the same number of rows.")
+        if key == "group" and values.ndim != 1:
+            raise InputError("WRONG_SHAPE", f"group of {name} has the shape {values.shape}; expected one number or word for each point, (n,).")
+    place = arrays.get("position_um", np.zeros((len(y), 2)))
+    if place.shape[1:] != (2,) or place.dtype.kind not in "fiu" or not np.isfinite(place).all():
+        raise InputError("WRONG_SHAPE", f"position_um of {name} is {place.dtype} of shape {place.shape}; expected (n, 2) finite numbers, µm.")
+
+
+def _joined(name: str, parts: list[Array]) -> Array:
+    """One array of several files."""
+    kinds = {part.dtype if part.dtype.kind in "iu" else part.dtype.kind for part in parts}
+    if len({part.shape[1:] for part in parts}) > 1 or (parts[0].ndim > 2 and len(kinds) > 1):
+        told = "; ".join(f"{part.dtype} {part.shape}" for part in parts)
+        raise InputError("WRONG_SHAPE", f"{name} differs between the files: {told}. All but the first axis, and images' dtype, must be the same.")
+    return np.concatenate(parts)
 
 
 def _digest(path: Path, arrays: dict[str, Array]) -> str:
@@ -202,7 +229,8 @@ def _checked(mechanism: MechanismSpec, values: Array) -> Array:
     if values.dtype.kind not in "fiu":
         raise InputError("WRONG_SHAPE", f"{name} is {values.dtype}; numbers were expected.")
     if kind in ("image", "spectrum"):
-        return values.astype(np.float32)
+        # Integers stay what they are: an encoder may read them otherwise than the same numbers as float32.
+        return values if kind == "image" and values.dtype in (np.uint8, np.uint16) else values.astype(np.float32)
     columns: Array = values.astype(np.float64).reshape(len(values), -1)
     if columns.shape[1] != len(mechanism.columns):
         raise InputError(

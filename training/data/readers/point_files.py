@@ -30,7 +30,7 @@ def read_points(path: Path, wanted: Sequence[str], optional: Sequence[str]) -> d
         raise
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError("UNREADABLE_FILE", f"{path} cannot be read as points: {error}.") from error
-    arrays, there = found
+    arrays, there = {name: _text(values) for name, values in found[0].items()}, found[1]
     missing = [name for name in wanted if name not in arrays]
     if missing:
         listed = ", ".join(sorted(there)) or "nothing"
@@ -38,6 +38,14 @@ def read_points(path: Path, wanted: Sequence[str], optional: Sequence[str]) -> d
             "MISSING_ARRAY", f"{path.name} has no array {missing[0]!r}; it has {listed}. Name the arrays as the recipe's mechanisms, and y."
         )
     return arrays
+
+
+def _text(values: Array) -> Array:
+    """Text as numpy's own, whatever the format calls it: bytes, objects, or text of any length; other arrays as they are."""
+    if values.dtype.kind not in "OST":
+        return values
+    told = [each.decode("utf-8") if isinstance(each, bytes) else str(each) for each in values.ravel().tolist()]
+    return np.array(told, dtype=np.str_).reshape(values.shape)
 
 
 def _read(path: Path, names: set[str]) -> tuple[dict[str, Array], list[str]]:
