@@ -73,7 +73,7 @@ def check_mechanism_parity(  # noqa: PLR0917 - one order, one caller
     return _rows_parity(worst, posterior, graphs["rows"], weights, latents, sd)
 
 
-def _rows_parity(worst: Parity, posterior: Posterior, graph: bytes, weights: bytes, latents: Array, sd: float) -> Parity:  # noqa: PLR0917
+def _rows_parity(worst: Parity, posterior: StructuredPosterior, graph: bytes, weights: bytes, latents: Array, sd: float) -> Parity:  # noqa: PLR0917
     """Prior covariances, which sessions are made of, at some latents."""
     told = GraphRunner(graph, weights, ["rows", "factor", "prior"]).run({"latents": latents, "points": posterior.latents})
     for index, values in enumerate(posterior.structure.terms):

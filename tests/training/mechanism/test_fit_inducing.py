@@ -9,7 +9,7 @@ import pytest
 from tests.training.mechanism.test_fit import MECHANISMS, NOISE, drawn
 from training.errors import InputError
 from training.mechanism import fit_inducing as module
-from training.mechanism.checkpoint import FitFile, fingerprint_of
+from training.mechanism.checkpoint import FitFile
 from training.mechanism.figures import coverage, r_squared, rmse
 from training.mechanism.fit import fit
 from training.mechanism.fit_inducing import FittedInducing, fit_inducing
@@ -110,20 +110,6 @@ def test_an_interrupted_fit_goes_on_to_the_same_numbers(outliers: bool, tmp_path
     assert np.array_equal(again.posterior.alpha, whole.posterior.alpha)
     assert again.losses == whole.losses
     assert not file.path.exists()
-
-
-def test_the_state_of_another_fit_is_refused(tmp_path: Path) -> None:
-    file = FitFile(tmp_path / "fit.safetensors")
-    file.save(fingerprint_of((np.zeros(3),), "a"), {"x": np.ones(2)}, {"n": 1})
-    assert file.load(fingerprint_of((np.zeros(3),), "a")) is not None
-    for other in (fingerprint_of((np.ones(3),), "a"), fingerprint_of((np.zeros(3),), "b"), fingerprint_of((np.zeros((3, 1)),), "a")):
-        with pytest.raises(InputError) as caught:
-            file.load(other)
-        assert caught.value.reason == "CHECKPOINT_MISMATCH"
-    file.path.write_bytes(b"no state")
-    with pytest.raises(InputError) as caught:
-        file.load("a")
-    assert caught.value.reason == "CHECKPOINT_UNREADABLE"
 
 
 def test_y_without_any_spread_is_refused() -> None:
