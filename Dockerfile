@@ -1,6 +1,7 @@
 # The Dichroic server. Build: make image (CPU) or make image RUNTIME=gpu; run:
-#   docker run --rm -p 3000:3000 -p 50051:50051 [--gpus all] [-v "$PWD/bundles:/bundles:ro"] dichroic:cpu
-# It runs as a user without a name or a home, on a read-only root (--read-only --tmpfs /tmp), and writes to /tmp alone.
+#   docker run --rm -p 3000:3000 -p 50051:50051 [--gpus all] [-v "$PWD/bundles:/bundles:ro"] [-v dichroic-sessions:/sessions] dichroic:cpu
+# It runs as a user without a name or a home, on a read-only root (--read-only --tmpfs /tmp), and writes to /tmp and, once a session is made, to
+# /sessions: without a volume there, sessions are gone with the container, and with a read-only root none can be made.
 ARG BASE_IMAGE=python:3.11-slim
 
 FROM ${BASE_IMAGE} AS build
@@ -25,6 +26,7 @@ RUN cd /opt/venv/lib/python3*/site-packages \
 COPY services /app/services
 # Hash-checked byte code stays valid whatever a layer does to modification times, and a read-only root cannot write any later.
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib /app
+RUN mkdir /empty
 
 FROM ${BASE_IMAGE}
 ARG RUNTIME=cpu
@@ -37,10 +39,12 @@ LABEL org.opencontainers.image.title="dichroic" \
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 COPY bundles /bundles
+# A new volume takes its owner from what it covers.
+COPY --from=build --chown=10001:10001 /empty /sessions
 ENV PATH=/opt/venv/bin:${PATH} HOME=/tmp \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     BENTOML_HOME=/tmp/bentoml BENTOML_DO_NOT_TRACK=True ORT_DISABLE_TELEMETRY=1 \
-    DICHROIC_HOST=0.0.0.0 DICHROIC_HTTP_PORT=3000 DICHROIC_GRPC_PORT=50051 DICHROIC_BUNDLES=/bundles \
+    DICHROIC_HOST=0.0.0.0 DICHROIC_HTTP_PORT=3000 DICHROIC_GRPC_PORT=50051 DICHROIC_BUNDLES=/bundles DICHROIC_SESSIONS=/sessions \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 WORKDIR /app
 USER 10001:10001

@@ -38,7 +38,7 @@ def running_service(bundles: Path, *, timeout_s: float = 120.0) -> Iterator[Loca
     arguments = ["--bundles", str(bundles.resolve()), "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
     with tempfile.TemporaryDirectory(prefix="dichroic-demo-") as folder:
         log = Path(folder) / "log"
-        environment = os.environ | {"BENTOML_HOME": str(Path(folder) / "bentoml")}
+        environment = os.environ | {"BENTOML_HOME": str(Path(folder) / "bentoml"), "DICHROIC_SESSIONS": str(Path(folder) / "sessions")}
         started = time.monotonic()
         with log.open("wb") as out:
             process = subprocess.Popen([sys.executable, "-m", "services", *arguments], cwd=ROOT, env=environment, stdout=out, stderr=out)

@@ -193,6 +193,7 @@ class GaussianProcessFit(Section):
         starts: beginnings, of which the best on the validation points is kept.
         validation_fraction: of the training points, set aside while hyperparameters are fitted.
         outliers: whether some points may be far off, as failed fits are.
+        inducing: points that stand for all where there are more than 5 000.
         baselines: fitted beside, on the same points, and told with the figures.
         threads: of a processor.
     """
@@ -200,6 +201,7 @@ class GaussianProcessFit(Section):
     starts: Annotated[int, Field(ge=1, le=20)] = 3
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     outliers: bool = False
+    inducing: Annotated[int, Field(ge=16, le=2000)] = 512
     baselines: tuple[Baseline, ...] = ("plain_gp", "random_forest")
     threads: Annotated[int, Field(ge=1, le=64)] = 1
 

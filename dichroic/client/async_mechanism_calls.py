@@ -36,7 +36,7 @@ from dichroic.client.mechanism_requests import (
 from dichroic.client.messages import Progress
 from dichroic.client.requests import Echo
 from dichroic.client.retry import Deadline
-from dichroic.errors import InvalidTensorError
+from dichroic.errors import DichroicError
 
 
 class AsyncMechanismCalls(AwaitedChannel):
@@ -211,10 +211,11 @@ class AsyncMechanismCalls(AwaitedChannel):
 
     @asynccontextmanager
     async def _of(self, key: tuple[str, int], deadline: Deadline) -> AsyncIterator[ModelInfo | None]:
-        """What a model takes; None where no name is known. Forgotten when the server refuses what was made of it: the model may be another."""
+        """What a model takes; None where no name is known. Forgotten when what was made of it is refused: the model may be another."""
         name, version = key
         try:
             yield (self._known.get(key) or await self._info(name, version, deadline)) if name else None
-        except InvalidTensorError:
-            self._known.pop(key, None)
+        except DichroicError as error:
+            if error.status == "INVALID_ARGUMENT":
+                self._known.pop(key, None)
             raise

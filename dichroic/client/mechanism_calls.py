@@ -36,7 +36,7 @@ from dichroic.client.requests import Echo
 from dichroic.client.retry import Deadline
 from dichroic.client.sending import BlockingChannel
 from dichroic.client.session import Session
-from dichroic.errors import InvalidTensorError
+from dichroic.errors import DichroicError
 
 
 class MechanismCalls(BlockingChannel):
@@ -327,10 +327,11 @@ class MechanismCalls(BlockingChannel):
 
     @contextmanager
     def _of(self, key: tuple[str, int], deadline: Deadline) -> Iterator[ModelInfo | None]:
-        """What a model takes; None where no name is known. Forgotten when the server refuses what was made of it: the model may be another."""
+        """What a model takes; None where no name is known. Forgotten when what was made of it is refused: the model may be another."""
         name, version = key
         try:
             yield (self._known.get(key) or self._info(name, version, deadline)) if name else None
-        except InvalidTensorError:
-            self._known.pop(key, None)
+        except DichroicError as error:
+            if error.status == "INVALID_ARGUMENT":
+                self._known.pop(key, None)
             raise

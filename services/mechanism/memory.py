@@ -23,6 +23,11 @@ class Memory:
         """By all sessions."""
         return sum(self._taken.values())
 
+    @property
+    def sessions(self) -> int:
+        """How many are in memory."""
+        return len(self._taken)
+
     def check(self, needed: int) -> None:
         """Refuses what could never fit.
 

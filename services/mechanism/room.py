@@ -59,6 +59,16 @@ class MechanismRoom:
         self._journal = Journal(folder, clock)
         self._sessions = Sessions(repository, self._journal, self._lanes, max_bytes, clock)
 
+    @property
+    def sessions_in_memory(self) -> int:
+        """Those that the next call need not read from the journal."""
+        return self._sessions.memory.sessions
+
+    @property
+    def session_bytes(self) -> int:
+        """What these take."""
+        return self._sessions.memory.taken_bytes
+
     async def close(self) -> None:
         """After the last request: ends the threads and closes the journal."""
         self._lanes.close()

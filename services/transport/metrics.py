@@ -9,6 +9,7 @@ from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from services.engine.budget import QueueBudget
+from services.mechanism import MechanismRoom
 
 # From half a millisecond: a cached encode takes about one, and the defaults begin at five.
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -25,6 +26,8 @@ LOADS = Counter("dichroic_model_loads_total", "Loads by outcome: ready, or the s
 LOAD_SECONDS = Histogram("dichroic_model_load_duration_seconds", "One load, all steps.", ["model"], buckets=SECONDS)
 QUEUE_REQUESTS = Gauge("dichroic_queue_requests", "Requests waiting or running.")
 QUEUE_BYTES = Gauge("dichroic_queue_bytes", "Bytes of arrays waiting or running.")
+SESSIONS = Gauge("dichroic_sessions", "Sessions in memory; others are in the journal alone.")
+SESSION_BYTES = Gauge("dichroic_session_bytes", "Bytes that sessions take in memory.")
 
 # Looking a label set up takes as long as counting; there are few of them, since no caller can make one.
 _batch_rows = functools.cache(BATCH_ROWS.labels)
@@ -62,6 +65,12 @@ def show_queue(budget: QueueBudget) -> None:
     """From here on the page asks the budget how much waits or runs, at the moment it is read."""
     QUEUE_REQUESTS.set_function(lambda: budget.requests)
     QUEUE_BYTES.set_function(lambda: budget.bytes)
+
+
+def show_sessions(room: MechanismRoom) -> None:
+    """Likewise of the room's sessions."""
+    SESSIONS.set_function(lambda: room.sessions_in_memory)
+    SESSION_BYTES.set_function(lambda: room.session_bytes)
 
 
 async def metrics_page() -> Response:

@@ -35,8 +35,11 @@ def test_the_user_is_a_number_that_is_not_root() -> None:
     assert int(group) > 0
 
 
-def test_everything_that_is_written_is_written_to_tmp() -> None:
+def test_everything_that_is_written_is_written_to_tmp_and_sessions_to_their_volume() -> None:
     variables = environment()
+    assert variables["DICHROIC_SESSIONS"] == "/sessions"
+    # Owned by the user that serves, so that a new volume there is too.
+    assert ("COPY", f"--from=build --chown={only('USER')} /empty /sessions") in instructions()
     assert {variables[name].split("/")[1] for name in ("HOME", "BENTOML_HOME")} == {"tmp"}
     assert variables["PYTHONDONTWRITEBYTECODE"] == "1"
 

@@ -37,6 +37,10 @@ def manifests(overlay: str) -> dict[str, Manifest]:
     return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(rendered(overlay))}
 
 
+def claims(overlay: str) -> set[str]:
+    return {each["metadata"]["name"] for each in yaml.safe_load_all(rendered(overlay)) if each["kind"] == "PersistentVolumeClaim"}
+
+
 def loader() -> Manifest:
     manifest: Manifest = yaml.safe_load((ROOT / "deploy/loader.yaml").read_text())
     return manifest
@@ -93,13 +97,17 @@ def test_the_pod_holds_no_service_account_token_and_states_what_it_takes(spec: A
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_server_may_write_to_tmp_alone(overlay: str) -> None:
+def test_the_server_may_write_to_tmp_and_to_the_journal_of_sessions_alone(overlay: str) -> None:
     pod = manifests(overlay)["Deployment"]["spec"]["template"]["spec"]
     mounts = {mount["name"]: mount for mount in pod["containers"][0]["volumeMounts"]}
     sources = {volume["name"]: volume for volume in pod["volumes"]}
-    assert mounts.keys() == sources.keys() == {"bundles", "tmp"}
+    assert mounts.keys() == sources.keys() == {"bundles", "sessions", "tmp"}
+    assert {name for name, mount in mounts.items() if not mount.get("readOnly")} == {"sessions", "tmp"}
     assert mounts["bundles"] == {"name": "bundles", "mountPath": settings(overlay)["DICHROIC_BUNDLES"], "readOnly": True}
-    assert sources["bundles"]["persistentVolumeClaim"]["claimName"] == manifests(overlay)["PersistentVolumeClaim"]["metadata"]["name"]
+    assert mounts["sessions"]["mountPath"] == settings(overlay)["DICHROIC_SESSIONS"]
+    # Each on a volume of its own: sessions outlive the pod.
+    assert {sources[name]["persistentVolumeClaim"]["claimName"] for name in ("bundles", "sessions")} == claims(overlay)
+    assert sources["bundles"] != sources["sessions"] | {"name": "bundles"}
     assert "emptyDir" in sources["tmp"]
 
 

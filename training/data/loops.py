@@ -10,15 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from training.data import loop_scalars
 from training.data.dataset import Array, DataSet, hash_arrays
 from training.data.neighbours import neighbour_patches
-from training.data.readers.files import read_data
-from training.data.readers.hdf5_files import read_axis
-from training.data.readers.labelled_axes import Axis, arrange
+from training.data.readers.files import read_as_stored
 from training.errors import InputError
 
 # A fit that went wrong gives responses far beyond any other's: flagged above this many times the median peak-to-peak response of all loops.
@@ -81,50 +78,27 @@ def read_loops(path: Path | str, channel: str | None = None) -> MeasuredLoops:
     """Reads a grid of loops.
 
     Args:
-        path: an HDF5 file.
+        path: a file whose axes are labelled, such as HDF5 in the pyNSID layout.
         channel: name of the dataset; None where the file has one alone.
 
     Raises:
         InputError: NOT_LOOPS when the channel is no grid of spectra over volts; CHANNEL_REQUIRED, UNREADABLE_FILE, ... as `read_data`.
     """
     path = Path(path)
-    whole = read_data(path, channel)  # every check and message of the readers; its float32 values are not used
-    if path.suffix.lower() not in {".h5", ".hdf5", ".hf5", ".nsid"} or "spectra" not in whole.arrays:
-        raise InputError("NOT_LOOPS", f"{path.name} holds no loops on a grid: HDF5 with two axes of places and a spectral axis was expected.")
-    array, axes = _find(path, whole.arrays["spectra"])
-    content = arrange(array.astype(np.float64), axes)
-    voltage = next(axis for axis in axes if axis.kind == "SPECTRAL")
-    factor = _VOLTS.get(voltage.unit.strip().lower())
-    if factor is None or voltage.positions is None or "position_um" not in content.arrays:
+    whole, stored = read_as_stored(path, channel)
+    if "spectra" not in whole.arrays or stored.sweep is None:
+        raise InputError("NOT_LOOPS", f"{path.name} holds no loops on a grid: two axes of places and a spectral axis were expected.")
+    factor = _VOLTS.get(stored.sweep.unit.strip().lower())
+    if factor is None or "position_um" not in whole.arrays:
         raise InputError(
             "NOT_LOOPS",
-            f"{path.name}: loops need a sweep in volts and places in a unit of length; the sweep's unit is {voltage.unit or 'missing'!r}.",
+            f"{path.name}: loops need a sweep in volts and places in a unit of length; the sweep's unit is {stored.sweep.unit or 'missing'!r}.",
         )
-    response, position = content.arrays["spectra"], content.arrays["position_um"]
+    response, position = stored.arrays["spectra"].astype(np.float64), whole.arrays["position_um"]
     rows = len(np.unique(position[:, 1]))
     grid = (rows, len(position) // rows)
-    sweep = voltage.positions.astype(np.float64) * factor
+    sweep = stored.sweep.positions.astype(np.float64) * factor
     return MeasuredLoops(response, sweep, position, grid, flag_failed(response), whole.unit, path.name, whole.sha256)
-
-
-def _find(path: Path, spectra: Array) -> tuple[Array, list[Axis]]:
-    """The dataset that the reader chose: the one with these numbers."""
-    found: list[tuple[Array, list[Axis]]] = []
-
-    def look(_: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim == 3 and item.size == spectra.size and not found:
-            axes = [read_axis(item, index) for index in range(3)]
-            if "SPECTRAL" not in {axis.kind for axis in axes}:
-                return
-            array = np.asarray(item[()])
-            if np.array_equal(arrange(array, axes).arrays["spectra"].astype(np.float32), spectra):
-                found.append((array, axes))
-
-    with h5py.File(path, "r") as file:
-        file.visititems(look)
-    if not found:
-        raise InputError("NOT_LOOPS", f"{path.name} holds no loops on a grid: two axes of places and a spectral axis were expected.")
-    return found[0]
 
 
 def flag_failed(response: Array, times_median: float = FAILED_TIMES_MEDIAN) -> Array:

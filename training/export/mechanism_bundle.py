@@ -24,7 +24,9 @@ from training.export.written import Written, write
 from training.mechanism.encoders import Encoder
 from training.mechanism.export_graph import posterior_onnx
 from training.mechanism.fit import Fitted
+from training.mechanism.fit_inducing import FittedInducing
 from training.mechanism.graph import posterior_arrays
+from training.mechanism.inducing import InducingPosterior
 from training.mechanism.posterior import Posterior
 from training.mechanism.side_graphs import features_onnx, rows_onnx
 from training.mechanism.structure import CONSTANT, INTERACTION, RESIDUAL, Term
@@ -77,7 +79,7 @@ class MechanismFacts:
     held_out: dict[str, Array] | None = None
 
 
-def write_mechanism_bundle(bundles: Path, fitted: Fitted, facts: MechanismFacts) -> Written:
+def write_mechanism_bundle(bundles: Path, fitted: Fitted | FittedInducing, facts: MechanismFacts) -> Written:
     """Exports the graphs, checks them against the posterior, and writes `bundles/<name>/<version>/`.
 
     Raises:
@@ -85,7 +87,7 @@ def write_mechanism_bundle(bundles: Path, fitted: Fitted, facts: MechanismFacts)
         OSError: the folder cannot be written.
     """
     posterior = fitted.posterior
-    truncated = low_rank(posterior)
+    truncated = low_rank(posterior) if isinstance(posterior, Posterior) else None
     section = mechanism_section(fitted, facts, truncated)
     declared = signatures(section, facts.encoders, len(posterior.latents), facts.quantity.unit)
     graphs, weights = export_graphs(posterior, facts, truncated)
@@ -116,8 +118,10 @@ def write_mechanism_bundle(bundles: Path, fitted: Fitted, facts: MechanismFacts)
     )
 
 
-def stored_posterior(posterior: Posterior) -> dict[str, Array]:
+def stored_posterior(posterior: Posterior | InducingPosterior) -> dict[str, Array]:
     """The contents of posterior.safetensors, float64: what a server makes the graph's arrays from."""
+    if isinstance(posterior, InducingPosterior):
+        return {"points": posterior.latents, "inverse": posterior.inverse, "alpha": posterior.alpha, "reference": posterior.reference}
     return {
         "points": posterior.latents,
         "residual": posterior.y - posterior.structure.mean,
@@ -126,9 +130,10 @@ def stored_posterior(posterior: Posterior) -> dict[str, Array]:
     }
 
 
-def export_graphs(posterior: Posterior, facts: MechanismFacts, truncated: LowRank | None) -> tuple[dict[str, bytes], bytes]:
+def export_graphs(posterior: Posterior | InducingPosterior, facts: MechanismFacts, truncated: LowRank | None) -> tuple[dict[str, bytes], bytes]:
     """The bytes of every signature's graph, and of the weights they share."""
-    behind = onnx.load_from_string(posterior_onnx(posterior, truncated=truncated is not None))
+    # Of an exact posterior the root is a triangle, which takes half the products.
+    behind = onnx.load_from_string(posterior_onnx(posterior, truncated=truncated is not None or isinstance(posterior, InducingPosterior)))
     graphs = {"rows": rows_onnx(posterior), "features": features_onnx(posterior)}
     for dtype in dtypes_of(facts.encoders):
         encode = encode_graph(facts.encoders, facts.standardisation, dtype)
@@ -140,7 +145,7 @@ def export_graphs(posterior: Posterior, facts: MechanismFacts, truncated: LowRan
     return share_weights(graphs, named)
 
 
-def mechanism_section(fitted: Fitted, facts: MechanismFacts, truncated: LowRank | None) -> MechanismSection:
+def mechanism_section(fitted: Fitted | FittedInducing, facts: MechanismFacts, truncated: LowRank | None) -> MechanismSection:
     """The manifest's section about the model itself."""
     noise = Noise(variance=fitted.noise_variance)
     if fitted.outliers is not None:
@@ -153,7 +158,7 @@ def mechanism_section(fitted: Fitted, facts: MechanismFacts, truncated: LowRank 
         parts=(Part(name=CONSTANT, kind="constant"), *(_part(term) for term in terms)),
         gauge=GAUGE,
         noise=noise,
-        posterior="exact",
+        posterior="inducing" if isinstance(fitted.posterior, InducingPosterior) else "exact",
         points=len(fitted.posterior.latents),
         truncation=None if truncated is None else Truncation(rank=truncated.rank, bound=truncated.bound),
     )

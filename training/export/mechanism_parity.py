@@ -11,7 +11,7 @@ from dichroic.bundle import Signature
 from training.export.parity import Parity, ParityError
 from training.export.sessions import GraphRunner
 from training.mechanism.encoders import Encoder
-from training.mechanism.posterior import Posterior
+from training.mechanism.posterior import StructuredPosterior
 from training.mechanism.truncate import LowRank
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -22,7 +22,7 @@ _BATCHED = 1e-10
 
 
 def check_mechanism_parity(  # noqa: PLR0917 - one order, one caller
-    posterior: Posterior,
+    posterior: StructuredPosterior,
     truncated: LowRank | None,
     encoders: Sequence[Encoder],
     declared: Mapping[str, Signature],
@@ -73,7 +73,7 @@ def check_mechanism_parity(  # noqa: PLR0917 - one order, one caller
     return _rows_parity(worst, posterior, graphs["rows"], weights, latents, sd)
 
 
-def _rows_parity(worst: Parity, posterior: Posterior, graph: bytes, weights: bytes, latents: Array, sd: float) -> Parity:  # noqa: PLR0917
+def _rows_parity(worst: Parity, posterior: StructuredPosterior, graph: bytes, weights: bytes, latents: Array, sd: float) -> Parity:  # noqa: PLR0917
     """Prior covariances, which sessions are made of, at some latents."""
     told = GraphRunner(graph, weights, ["rows", "factor", "prior"]).run({"latents": latents, "points": posterior.latents})
     for index, values in enumerate(posterior.structure.terms):

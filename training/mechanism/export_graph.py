@@ -8,14 +8,14 @@ from onnx import TensorProto, helper
 
 from training.export.graphs import exported
 from training.mechanism.graph import PosteriorGraph
-from training.mechanism.posterior import Posterior
+from training.mechanism.posterior import StructuredPosterior
 
 # Of the example that is traced: any numbers but 0 and 1, which the exporter would take for constants.
 _ROWS, _POINTS, _RANK = 3, 24, 7
 
 
-def posterior_onnx(posterior: Posterior, *, truncated: bool = False) -> bytes:
-    """A serialised model of `PosteriorGraph`; `truncated`: for arrays in low rank, of r vectors.
+def posterior_onnx(posterior: StructuredPosterior, *, truncated: bool = False) -> bytes:
+    """A serialised model of `PosteriorGraph`; `truncated`: for arrays in low rank, of r vectors, or of inducing points.
 
     Inputs, float64: `latents` (n, D), then POSTERIOR_INPUTS. Outputs, float64: `part_mean` (n, P), `part_covariance` (n, P, P), `factor` (n, P),
     `factor_variance` (n, P), `total_mean` (n,), `total_variance` (n,). n, N (the posterior's points) and r vary.

@@ -21,10 +21,10 @@ from training.mechanism.structure import Array, Mechanism, Structure, Term
 _ROUNDS, _STEPS = 20, 8
 # Rounds without a better held-out density after which a start is given up.
 _PATIENCE = 4
-_MOST_CENTRES = 16
+MOST_CENTRES = 16
 # Where there may be outliers: short fits with new probabilities, at most; the mean change of these under which another would tell nothing; and
-# the rounds of each.
-_REWEIGHTINGS, _SETTLED, _SHORT_ROUNDS = 12, 2e-3, 2
+# the rounds of each. And how often all points are judged at last.
+_REWEIGHTINGS, _SETTLED, _SHORT_ROUNDS, _LAST_JUDGEMENTS = 12, 2e-3, 2, 2
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def fit(
         points = replace(points, good=good, share=guess.share)
     rng = np.random.default_rng(seed)
     factor_names = sorted({name for term in terms for name in term.factors})
-    centres = {m.name: _spread_points(m.of(latents), _MOST_CENTRES, rng) for m in mechanisms if m.name in factor_names}
+    centres = {m.name: spread_points(m.of(latents), MOST_CENTRES, rng) for m in mechanisms if m.name in factor_names}
     orthogonal = {name for term in terms for name in term.orthogonal}
     measures = {m.name: measure_of(m.of(latents), seed=seed) for m in mechanisms if m.name in orthogonal}
     best: tuple[float, StructuredGP, list[float]] | None = None
@@ -108,20 +108,14 @@ def fit(
         if outliers:
             model.outlier_noise = guess.variance
         if start:
-            _scatter(model, rng)
-        own = points
-        for _ in range(_REWEIGHTINGS if outliers else 0):
-            _one_start(model, own, _SHORT_ROUNDS)
-            before, own = own, _judged(model, own)
-            if _change(before, own) < _SETTLED:
-                break
-        found = _one_start(model, own)
-        if outliers:
-            own = _judged(model, own)
+            scatter(model, rng)
+        found, own = _with_outliers(model, points) if outliers else (_one_start(model, points), points)
         if best is None or found[0] < best[0]:
             best, chosen = found, own
     assert best is not None  # noqa: S101 (starts >= 1)
     value, model, losses = best
+    if outliers:
+        chosen = _with_those_aside(model, chosen)
     structure = _in_unit(model, chosen, centre, scale)
     posterior = Posterior(structure, latents, y, _noise(model, chosen) * scale**2, np.full(len(y), 1 / len(y)))
     told = replace(_outliers(model, chosen), variance=float(model.outlier_noise.detach()) * scale**2) if outliers else None
@@ -145,7 +139,8 @@ def _one_start(model: StructuredGP, points: _Points, rounds: int = _ROUNDS) -> t
     fitted = ~points.validation
     inputs, targets = (torch.from_numpy(values[fitted]) for values in (points.latents, points.y))
     good = None if points.good is None else torch.from_numpy(points.good[fitted])
-    optimiser = torch.optim.LBFGS(model.parameters(), lr=1.0, max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
+    free = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.LBFGS(free, lr=1.0, max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
@@ -170,6 +165,31 @@ def _one_start(model: StructuredGP, points: _Points, rounds: int = _ROUNDS) -> t
             break
     model.load_state_dict(best_state)
     return best, model, losses
+
+
+def _with_outliers(model: StructuredGP, points: _Points) -> tuple[tuple[float, StructuredGP, list[float]], _Points]:
+    """One start where who is an outlier has to be found too: short fits and judgements in turn, and then a whole one."""
+    for _ in range(_REWEIGHTINGS):
+        _one_start(model, points, _SHORT_ROUNDS)
+        before, points = points, _judged(model, points)
+        if _change(before, points) < _SETTLED:
+            break
+    found = _one_start(model, points)
+    return found, _judged(model, points)
+
+
+def _with_those_aside(model: StructuredGP, points: _Points) -> _Points:
+    """σ², s², π and the mean once more from all points, kernels held: how noisy points are differs from place to place, and half may be set aside."""
+    kernels = [parameter for name, parameter in model.named_parameters() if name not in {"mean", "raw_noise", "raw_outlier"}]
+    for parameter in kernels:
+        parameter.requires_grad_(False)
+    everyone = replace(points, validation=np.zeros(len(points.y), dtype=bool))
+    for _ in range(_LAST_JUDGEMENTS):
+        everyone = _judged(model, everyone)
+        _one_start(model, everyone, 1)
+    for parameter in kernels:
+        parameter.requires_grad_(True)
+    return _judged(model, everyone)
 
 
 def _posterior(model: StructuredGP, points: _Points, rows: Array) -> Posterior:
@@ -238,14 +258,14 @@ def _laplace(model: StructuredGP, name: str, points: _Points) -> Array:
     return (vectors / np.maximum(values, FACTOR_SD**-2)) @ vectors.T
 
 
-def _scatter(model: StructuredGP, rng: np.random.Generator) -> None:
+def scatter(model: StructuredGP, rng: np.random.Generator) -> None:
     """Other lengthscales to begin with, from about half to twice as long."""
     for name, parameter in model.named_parameters():
         if name.endswith("raw_lengthscale"):
             parameter.data += torch.from_numpy(rng.normal(0.0, 0.7, tuple(parameter.shape)))
 
 
-def _spread_points(latents: Array, most: int, rng: np.random.Generator) -> Array:
+def spread_points(latents: Array, most: int, rng: np.random.Generator) -> Array:
     """Up to `most` of the latents (n, d), each the farthest from those before it, until none is farther than a tenth of the spread."""
     chosen = [latents[int(rng.integers(len(latents)))]]
     apart = np.linalg.norm(latents - chosen[0], axis=1)

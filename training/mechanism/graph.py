@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.mechanism.posterior import Posterior
+from training.mechanism.posterior import StructuredPosterior
 from training.mechanism.structure import Array, FactorValues, Term, TermValues
 from training.mechanism.truncate import LowRank
 
@@ -15,11 +15,12 @@ _BLOCKS = 8
 POSTERIOR_INPUTS = ("points", "inverse", "alpha", "reference", "gauge_half", "gauge_mean", "gauge_variance")
 
 
-def posterior_arrays(posterior: Posterior, truncated: LowRank | None = None) -> dict[str, Array]:
+def posterior_arrays(posterior: StructuredPosterior, truncated: LowRank | None = None) -> dict[str, Array]:
     """The graph's inputs beside the latents, float64.
 
-    `points` (N, D) z; `inverse` (N, N) L⁻¹, or (r, N) Uᵀ L⁻¹ in low rank; `alpha` (N,) Σ⁻¹(y − μ); `reference` (N,) weights; of the gauge's means
-    r_t: `gauge_half` (N, T) L⁻¹ cov(Z, r), or (r, T), `gauge_mean` (T,) and `gauge_variance` (T,) of the prior.
+    `points` (N, D) z; `inverse` (N, N) L⁻¹, or (r, N) Uᵀ L⁻¹ in low rank, or A of inducing points; `alpha` (N,) Σ⁻¹(y − μ), or what it is of inducing
+    points; `reference` (N,) weights; of the gauge's means r_t: `gauge_half` (N, T) L⁻¹ cov(Z, r), or (r, T), `gauge_mean` (T,) and `gauge_variance`
+    (T,) of the prior.
     """
     gauge = posterior.gauge
     return {
@@ -34,9 +35,9 @@ def posterior_arrays(posterior: Posterior, truncated: LowRank | None = None) -> 
 
 
 class PosteriorGraph(nn.Module):
-    """Posterior.predict of one structure for latents (n, D). `truncated`: `inverse` is in low rank, and no triangle."""
+    """Posterior.predict of one structure for latents (n, D). `truncated`: `inverse` is no triangle: in low rank, or of inducing points."""
 
-    def __init__(self, posterior: Posterior, *, truncated: bool = False) -> None:
+    def __init__(self, posterior: StructuredPosterior, *, truncated: bool = False) -> None:
         super().__init__()
         self.truncated = truncated
         structure = posterior.structure

@@ -11,6 +11,7 @@ from scipy.stats import norm
 from dichroic.bundle.manifest import Calibration, CoverageLevel, IntervalCoverage, Metric
 from training.mechanism import figures
 from training.mechanism.fit import Fitted
+from training.mechanism.fit_inducing import FittedInducing
 from training.mechanism.leakage import leakage
 from training.mechanism.posterior import Prediction
 from training.mechanism.prepare import Points
@@ -41,7 +42,7 @@ class HeldOut:
     latents: Array
 
 
-def held_out(fitted: Fitted, latents: Array, y: Array) -> HeldOut:
+def held_out(fitted: Fitted | FittedInducing, latents: Array, y: Array) -> HeldOut:
     """Predicts points with the latents (n, D) and the measured y (n,)."""
     told = fitted.posterior.predict(latents)
     observed = told.total_variance + fitted.noise_variance
@@ -66,7 +67,9 @@ def calibration_of(found: HeldOut, split: str) -> Calibration:
     return Calibration(interval_coverage=IntervalCoverage(count=len(found.y), split=split, levels=levels))
 
 
-def metrics_of(found: HeldOut, fitted: Fitted, points: Points, reference: Points, *, split: str, unit: str, seed: int) -> tuple[Metric, ...]:
+def metrics_of(
+    found: HeldOut, fitted: Fitted | FittedInducing, points: Points, reference: Points, *, split: str, unit: str, seed: int
+) -> tuple[Metric, ...]:
     """The manifest's figures.
 
     Args:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +23,18 @@ from training.export.mechanism_graphs import Standardisation
 from training.export.sessions import GraphRunner
 from training.export.written import Written
 from training.latent.pipeline import Interrupted, Request, check_writable, fit_latent, settle_torch
+from training.mechanism.checkpoint import FitFile
 from training.mechanism.encoders import Encoder, from_bundle, identity, moments, one_hot, principal_components
-from training.mechanism.fit import fit
+from training.mechanism.fit import Fitted, fit
+from training.mechanism.fit_inducing import FittedInducing, fit_inducing
 from training.mechanism.measure import NOMINAL_90, calibration_of, covered, held_out, held_out_arrays, metrics_of
 from training.mechanism.prepare import Points, PreparedPoints, prepare_points
 from training.mechanism.structure import Array, Mechanism, Term, additive, mixed, offset_scaled, product, scaled
 from training.recipe import read_recipe
 from training.recipe_mechanism import MechanismRecipe, MechanismSpec, Structured
 
+# Points with an exact posterior; beyond, inducing points stand for them (decision 0013).
+MOST_EXACT = 5000
 _ENCODED_AT_ONCE = 256
 _FEWEST_VALIDATION = 5
 
@@ -77,16 +83,10 @@ def fit_mechanism(request: MechanismRequest) -> Written:
         encoded = time.monotonic()
         raw = raw_latents(encoders, prepared.train)
         standardisation = Standardisation.of(raw)
-        fitted = fit(
-            gp_mechanisms(recipe, encoders),
-            terms_of(recipe.structure, [each.name for each in recipe.mechanisms]),
-            standardisation(raw),
-            prepared.train.y,
-            seed=recipe.seed,
-            validation=_validation(recipe, prepared),
-            starts=recipe.fit.starts,
-            outliers=recipe.fit.outliers,
-        )
+        file = FitFile(store / "fit.safetensors")
+        if not request.resume:
+            file.clear()
+        fitted = _fit(recipe, prepared, gp_mechanisms(recipe, encoders), standardisation(raw), file)
     except Interrupted:
         raise
     except KeyboardInterrupt as error:
@@ -116,9 +116,22 @@ def fit_mechanism(request: MechanismRequest) -> Written:
         timings_s={"data": drawn - began, "encoders": encoded - drawn, "fit": trained - encoded, "measure": time.monotonic() - trained},
     )
     try:
-        return write_mechanism_bundle(request.out, fitted, facts)
+        written = write_mechanism_bundle(request.out, fitted, facts)
     except OSError as error:
         raise InputError("CANNOT_WRITE", f"The bundle cannot be written to {request.out} ({error.strerror}); mend that and run again.") from error
+    shutil.rmtree(store, ignore_errors=True)
+    return written
+
+
+def _fit(
+    recipe: MechanismRecipe, prepared: PreparedPoints, mechanisms: tuple[Mechanism, ...], latents: Array, file: FitFile
+) -> Fitted | FittedInducing:
+    """Exact up to MOST_EXACT points, which takes minutes; by inducing points beyond, with a checkpoint."""
+    terms, wanted = terms_of(recipe.structure, [each.name for each in recipe.mechanisms]), recipe.fit
+    how: dict[str, Any] = {"seed": recipe.seed, "validation": _validation(recipe, prepared), "starts": wanted.starts, "outliers": wanted.outliers}
+    if len(latents) > MOST_EXACT:
+        return fit_inducing(mechanisms, terms, latents, prepared.train.y, inducing=wanted.inducing, file=file, **how)
+    return fit(mechanisms, terms, latents, prepared.train.y, **how)
 
 
 def terms_of(structured: Structured, names: list[str]) -> tuple[Term, ...]:

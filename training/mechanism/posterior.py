@@ -1,4 +1,4 @@
-"""The exact posterior of a structure in float64 by one Cholesky factor: parts, their covariances, the total. numpy and scipy alone.
+"""The posterior of a structure in float64: parts, their covariances, the total; exact by one Cholesky factor. numpy and scipy alone.
 
 With Σ = Σ_t K_t + diag(σ_i²) = L Lᵀ and α = Σ⁻¹(y − μ): mean_t = K_t(*, Z) α, cov_st = δ_st K_t(*, *) − K_s(*, Z) Σ⁻¹ K_t(Z, *).
 The gauge: a centred term's part is its value less its mean r_t over the reference points; the constant is μ + Σ_t r_t, a part of its own.
@@ -6,6 +6,7 @@ The gauge: a centred term's part is its value less its mean r_t over the referen
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,7 +44,7 @@ class Gauge:
     """Of r_t = Σ_i w_i v_t(x_i), the mean of a term over the reference points; zeros for terms that are not centred.
 
     Attributes:
-        half: (N, T) L⁻¹ cov(Z, r).
+        half: (r, T) A cov(Z, r).
         mean: (T,) posterior mean.
         prior_variance: (T,).
     """
@@ -53,43 +54,36 @@ class Gauge:
     prior_variance: Array
 
 
-class Posterior:
-    """A structure conditioned on data.
+class StructuredPosterior(ABC):
+    """What N points tell of a structure: α, and a root A of what they take from the prior, cov = K(*, *) − K(*, Z) AᵀA K(Z, *).
 
-    Args:
+    Attributes:
         structure: the fitted numbers.
-        latents: (N, D) float64 z of the training points.
-        y: (N,) float64.
-        noise_variance: (N,) σ_i² > 0, one for each point.
-        reference: (N,) weights, >= 0, sum 1: the points over which the gauge takes means, frozen with the model.
-
-    Raises:
-        numpy.linalg.LinAlgError: Σ is not positive definite: a noise variance is too small for the rounding of near duplicates.
+        latents: (N, D) float64 z of the points.
+        reference: (N,) their weights in the gauge's means, >= 0, sum 1.
+        alpha: (N,) what rows of the prior's covariance with the points' values are multiplied with to give means.
     """
 
-    def __init__(self, structure: Structure, latents: Array, y: Array, noise_variance: Array, reference: Array) -> None:
-        self.structure, self.latents, self.y, self.noise_variance, self.reference = structure, latents, y, noise_variance, reference
-        total, rows = np.diag(noise_variance), []
-        for values in structure.terms:
-            kernel = structure.covariance(values, latents, latents)
-            rows.append(kernel @ reference * values.term.centred)
-            total += kernel
-        self._gauge_rows = np.stack(rows)  # covariance of r_t with the training points' values, (T, N)
-        self.cholesky = cholesky(total, lower=True)
-        half = solve_triangular(self.cholesky, y - structure.mean, lower=True)
-        self.alpha = solve_triangular(self.cholesky.T, half, lower=False)
+    structure: Structure
+    latents: Array
+    reference: Array
+    alpha: Array
+    _gauge_rows: Array  # covariance of r_t with the points' values, (T, N)
 
-    @cached_property
+    @property
+    @abstractmethod
     def inverse(self) -> Array:
-        """L⁻¹ (N, N)."""
-        result: Array = solve_triangular(self.cholesky, np.eye(len(self.y)), lower=True)
-        return result
+        """The root A (r, N)."""
+
+    @abstractmethod
+    def _half(self, rows: Array) -> Array:
+        """A times the transpose of rows (n, N) of covariances with the points' values: (r, n)."""
 
     @cached_property
     def gauge(self) -> Gauge:
         """Of the means r_t that the gauge takes."""
         rows = self._gauge_rows
-        return Gauge(solve_triangular(self.cholesky, rows.T, lower=True), rows @ self.alpha, rows @ self.reference)
+        return Gauge(self._half(rows), rows @ self.alpha, rows @ self.reference)
 
     @cached_property
     def factor_scales(self) -> Array:
@@ -114,12 +108,12 @@ class Posterior:
             # Of g_t times c_t, without the factor of the point itself.
             rows = structure.covariance(values, latents, self.latents, bare=True) * scale[index]
             mean[:, index] = rows @ self.alpha
-            halves.append(solve_triangular(self.cholesky, rows.T, lower=True))
+            halves.append(self._half(rows))
             prior[:, index] = structure.prior(values, latents) * scale[index] ** 2
             if values.term.centred:
                 with_gauge[:, index] = rows @ self.reference
         # Of the values v (n, T) and the gauge's means r (T,) together: cov = prior − halvesᵀ halves.
-        half = np.stack(halves, axis=2) - np.where(centred, 1.0, 0.0) * gauge_half[:, None, :]  # (N, n, T) of v − r
+        half = np.stack(halves, axis=2) - np.where(centred, 1.0, 0.0) * gauge_half[:, None, :]  # (r, n, T) of v − r
         covariance = -np.einsum("jns,jnt->nst", half, half)
         covariance[:, np.arange(size), np.arange(size)] += prior + np.where(centred, gauge_variance - 2 * with_gauge, 0.0)
         sum_half = gauge_half.sum(axis=1)
@@ -175,3 +169,41 @@ class Posterior:
         features = factor.features(self.structure.mechanism(name).of(latents))
         open_: Array = factor.prior_sd**2 * np.clip(1 - np.einsum("nm,nm->n", features, features), 0, None)
         return open_
+
+
+class Posterior(StructuredPosterior):
+    """A structure conditioned on data. Its root is L⁻¹.
+
+    Args:
+        structure: the fitted numbers.
+        latents: (N, D) float64 z of the training points.
+        y: (N,) float64.
+        noise_variance: (N,) σ_i² > 0, one for each point.
+        reference: (N,) weights, >= 0, sum 1: the points over which the gauge takes means, frozen with the model.
+
+    Raises:
+        numpy.linalg.LinAlgError: Σ is not positive definite: a noise variance is too small for the rounding of near duplicates.
+    """
+
+    def __init__(self, structure: Structure, latents: Array, y: Array, noise_variance: Array, reference: Array) -> None:
+        self.structure, self.latents, self.y, self.noise_variance, self.reference = structure, latents, y, noise_variance, reference
+        total, rows = np.diag(noise_variance), []
+        for values in structure.terms:
+            kernel = structure.covariance(values, latents, latents)
+            rows.append(kernel @ reference * values.term.centred)
+            total += kernel
+        self._gauge_rows = np.stack(rows)
+        self.cholesky = cholesky(total, lower=True)
+        half = solve_triangular(self.cholesky, y - structure.mean, lower=True)
+        self.alpha = solve_triangular(self.cholesky.T, half, lower=False)
+
+    @cached_property
+    def inverse(self) -> Array:
+        """L⁻¹ (N, N)."""
+        result: Array = solve_triangular(self.cholesky, np.eye(len(self.y)), lower=True)
+        return result
+
+    def _half(self, rows: Array) -> Array:
+        # Not the inverse's product: it is not there where only predictions are wanted.
+        result: Array = solve_triangular(self.cholesky, rows.T, lower=True)
+        return result

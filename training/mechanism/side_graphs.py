@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.export.graphs import exported
 from training.mechanism.graph import PosteriorGraph, total_product
-from training.mechanism.posterior import Posterior
+from training.mechanism.posterior import StructuredPosterior
 from training.mechanism.structure import Array, Structure
 
 # Of each term; the standard deviation of a covariance told by them is about its prior variance over √FEATURES.
@@ -41,7 +41,7 @@ class FeaturesGraph(PosteriorGraph):
     the measure's mean, as the kernel is; see structure.py.
     """
 
-    def __init__(self, posterior: Posterior, *, seed: int = 7) -> None:
+    def __init__(self, posterior: StructuredPosterior, *, seed: int = 7) -> None:
         super().__init__(posterior)
         self.frequencies, self.phases = nn.ParameterList(), nn.ParameterList()
         rng = np.random.default_rng(seed)
@@ -81,7 +81,7 @@ def _spectral(structure: Structure, name: str, lengthscale: Array, rng: np.rando
     return omega / lengthscale, rng.uniform(0, 2 * np.pi, FEATURES)
 
 
-def rows_onnx(posterior: Posterior) -> onnx.ModelProto:
+def rows_onnx(posterior: StructuredPosterior) -> onnx.ModelProto:
     """A model of `RowsGraph`: inputs `latents` (n, D), `points` (N, D); outputs `rows`, `factor`, `prior`."""
     size, terms = posterior.latents.shape[1], len(posterior.structure.terms)
     example = (torch.zeros((_ROWS, size), dtype=torch.float64), torch.zeros((_POINTS, size), dtype=torch.float64))
@@ -93,7 +93,7 @@ def rows_onnx(posterior: Posterior) -> onnx.ModelProto:
     return exported(RowsGraph(posterior), example, shapes, *told)
 
 
-def features_onnx(posterior: Posterior) -> onnx.ModelProto:
+def features_onnx(posterior: StructuredPosterior) -> onnx.ModelProto:
     """A model of `FeaturesGraph`: input `latents` (n, D), output `features` (n, T, F)."""
     size, terms = posterior.latents.shape[1], len(posterior.structure.terms)
     example = (torch.zeros((_ROWS, size), dtype=torch.float64),)

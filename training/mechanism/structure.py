@@ -17,6 +17,7 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 Array = np.ndarray
 Family = Literal["rbf", "matern52"]
@@ -242,8 +243,7 @@ def correlation(family: Family, first: Array, second: Array, lengthscale: Array)
     RBF: k = exp(−r²/2). Matérn-5/2: k = (1 + √5 r + 5r²/3) exp(−√5 r).
     """
     # Differences, not |x|² + |x'|² − 2x·x': near points must come out at 1 to the last digit.
-    apart = (first / lengthscale)[:, None, :] - (second / lengthscale)[None, :, :]
-    square = np.einsum("nmd,nmd->nm", apart, apart)
+    square = cdist(first / lengthscale, second / lengthscale, "sqeuclidean")
     if family == "rbf":
         return np.exp(-0.5 * square)
     distance = np.sqrt(5 * square)

@@ -237,3 +237,7 @@ def test_when_the_model_takes_other_values_than_before_it_is_asked_again(client:
     client.predict("hysteresis", GIVEN)
     client.predict("hysteresis", GIVEN)
     assert len(server.asked("GetModel")) == 2
+    with pytest.raises(UnknownCategoryError):
+        client.predict("hysteresis", GIVEN | {"phase": "new"})
+    client.predict("hysteresis", GIVEN)
+    assert len(server.asked("GetModel")) == 3, "the model may have learnt a category meanwhile"

@@ -25,7 +25,7 @@ from services.engine.repository import Repository
 from services.engine.runtime import Runtime
 from services.mechanism import Given, MechanismRoom
 from services.mechanism.posterior import make_fixed
-from tests.training.mechanism.structures import FORMS, factor_values, points
+from tests.training.mechanism.structures import FORMS, factor_values, measure, points
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import Mechanism as Cause
 from training.mechanism.structure import Structure, TermValues
@@ -35,7 +35,7 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 FULL = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 CATEGORIES = ("hearts", "spades", "clubs")
 TABLE = np.array([[0.0, 1.0], [1.5, -0.5], [-1.0, -1.0]])
-FEATURES = 1024
+FEATURES = 512
 SIGMA2 = 0.04
 NAMES = ("patch", "position", "age")
 
@@ -55,6 +55,7 @@ class World:
     rank_tolerance: float = 0.0  # 0: no truncation
     outliers: bool = False
     features: bool = True
+    sigma2: float = SIGMA2
     seed: int = 1
 
     @cached_property
@@ -66,19 +67,21 @@ class World:
             for index, term in enumerate(FORMS[self.form])
         )
         used = {name for term in FORMS[self.form] for name in term.factors}
-        return Structure(causes, terms, 0.4, {name: factor_values() for name in used})
+        orthogonal = {name for term in FORMS[self.form] for name in term.orthogonal}
+        measures = {cause.name: measure(cause) for cause in causes if cause.name in orthogonal}
+        return Structure(causes, terms, 0.4, {name: factor_values() for name in used}, measures)
 
     @cached_property
     def posterior(self) -> Posterior:
         rng = np.random.default_rng(self.seed)
         reference = np.zeros(self.count)
         reference[: self.count // 2] = 2 / self.count
-        noise = SIGMA2 * (1 + 2 * rng.random(self.count))
+        noise = self.sigma2 * (1 + 2 * rng.random(self.count))
         return Posterior(self.structure, points(self.count, self.seed), rng.normal(size=self.count), noise, reference)
 
     @cached_property
     def noise(self) -> Noise:
-        return Noise(variance=SIGMA2, outlier_share=0.2, outlier_variance=4.0) if self.outliers else Noise(variance=SIGMA2)
+        return Noise(variance=self.sigma2, outlier_share=0.2, outlier_variance=4.0) if self.outliers else Noise(variance=self.sigma2)
 
     @cached_property
     def arrays(self) -> Arrays:
@@ -208,11 +211,11 @@ class World:
         terms, scales = self.structure.terms, self.posterior.factor_scales
         rows = [self.structure.covariance(values, latents, at, bare=True) * scale for values, scale in zip(terms, scales, strict=True)]
         factor = [self.structure.factor(values.term, latents) / scale for values, scale in zip(terms, scales, strict=True)]
-        prior = np.array([values.variance for values in terms]) * scales**2
-        return {"rows": np.stack(rows, axis=1), "factor": np.stack(factor, axis=1), "prior": np.tile(prior, (len(latents), 1))}
+        prior = [self.structure.prior(values, latents) * scale**2 for values, scale in zip(terms, scales, strict=True)]
+        return {"rows": np.stack(rows, axis=1), "factor": np.stack(factor, axis=1), "prior": np.stack(prior, axis=1)}
 
     def random_features(self, latents: NDArray) -> NDArray:
-        """(n, T, F): √(2/F) cos(ωᵀx + b), with ω Gaussian for RBF and Student's with 5 degrees of freedom for Matérn-5/2."""
+        """(n, T, F), of plain kernels: √(2/F) cos(ωᵀx + b), ω Gaussian for RBF and Student's with 5 degrees of freedom for Matérn-5/2."""
         rng, columns = np.random.default_rng(99), []
         for values, scale in zip(self.structure.terms, self.posterior.factor_scales, strict=True):
             phase = np.tile(rng.uniform(0, 2 * np.pi, FEATURES), (len(latents), 1))

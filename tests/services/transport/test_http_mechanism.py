@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
-from dichroic.errors import InternalError
+from dichroic.errors import InternalError, UnknownSessionError
 from services.transport.errors import http_status
 from tests.services.conftest import Running
 from tests.services.transport import told_room
@@ -184,6 +185,18 @@ async def test_a_deadline_goes_to_the_room_and_an_unforeseen_error_leaves_only_a
     assert (answer.status_code, answer.json()["error"]["reason"]) == (500, InternalError.reason)
     assert "secret" not in answer.text
     assert room.asked[-1][1]["deadline"] > asyncio.get_running_loop().time() + 3000
+
+
+async def test_calls_in_a_session_are_counted_for_the_model_that_answers(running: Running, room: ToldRoom) -> None:
+    def counted(status: str, model: str) -> float:
+        labels = {"protocol": "http", "method": "DeleteSession", "model": model, "status": status}
+        return REGISTRY.get_sample_value("dichroic_requests_total", labels) or 0.0
+
+    before = counted("OK", "toy"), counted("NOT_FOUND", "")
+    await running.http.delete("/v1/sessions/s1")
+    room.error = UnknownSessionError("gone")
+    await running.http.delete("/v1/sessions/s1")
+    assert (counted("OK", "toy"), counted("NOT_FOUND", "")) == (before[0] + 1, before[1] + 1)
 
 
 async def test_openapi_describes_every_route_its_body_and_its_answer(running: Running) -> None:

@@ -101,3 +101,13 @@ def test_y_without_any_spread_is_refused() -> None:
         with pytest.raises(InputError, match="same value") as caught:
             fit(PLACE, additive("place"), np.ones((20, 1)), np.full(20, 3.0), seed=0, validation=np.zeros(20, bool), outliers=asked)
         assert caught.value.reason == "CONSTANT_TARGET"
+
+
+def test_residuals_alone_tell_both_noises_and_the_share() -> None:
+    rng = np.random.default_rng(0)
+    bad, variance = rng.random(20_000) < 0.25, rng.uniform(0.01, 0.3, size=20_000)
+    residual = np.sqrt(variance) * rng.normal(size=20_000) + np.where(bad, 5.0, 0.4) * rng.normal(size=20_000)
+    noise, found = robust.of_residuals(residual, variance)
+    assert np.sqrt(noise) == pytest.approx(0.4, rel=0.05)
+    assert np.sqrt(found.variance) == pytest.approx(5.0, rel=0.05)
+    assert found.share == pytest.approx(0.25, abs=0.02)

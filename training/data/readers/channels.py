@@ -27,11 +27,20 @@ class ChannelInfo:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What spectra run along: `positions` (l,) in `unit`, in the order they were measured."""
+
+    positions: Array
+    unit: str
+
+
+@dataclass(frozen=True)
 class Content:
-    """The arrays of one channel, by the names of DataSet.arrays, and what a person should know about how they were read."""
+    """The arrays of one channel as stored, by the names of DataSet.arrays; what a person should know about how they were read; the spectra's axis."""
 
     arrays: dict[str, Array]
     notes: tuple[str, ...] = ()
+    sweep: Sweep | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from training.data.dataset import DataSet
-from training.data.readers.channels import Channel, ChannelInfo, choose
+from training.data.readers.channels import Channel, ChannelInfo, Content, choose
 from training.data.readers.hdf5_files import scan_hdf5
 from training.data.readers.igor_files import scan_ibw
 from training.data.readers.numpy_files import scan_npy, scan_npz
@@ -56,12 +56,21 @@ def read_data(path: Path | str, channel: str | None = None) -> DataSet:
         InputError: FILE_NOT_FOUND, UNKNOWN_FORMAT, UNREADABLE_FILE, PICKLE_REFUSED, NO_DATA, CHANNEL_REQUIRED, UNKNOWN_CHANNEL,
             UNSUPPORTED_DTYPE, UNSUPPORTED_SHAPE, NON_FINITE_PIXELS or ROW_COUNT.
     """
+    return read_as_stored(path, channel)[0]
+
+
+def read_as_stored(path: Path | str, channel: str | None = None) -> tuple[DataSet, Content]:
+    """As `read_data`; beside it the arrays in the file's own precision, and the spectra's sweep.
+
+    Raises:
+        InputError: as `read_data`.
+    """
     path = Path(path)
     chosen = choose(_scan(path), channel, path.name)
     content = _readable(path, chosen.load)
     info = chosen.info
     arrays = check_arrays(content.arrays, path.name)
-    return DataSet(arrays, info.unit, info.quantity, chosen.source or path.name, _hash_file(path), content.notes)
+    return DataSet(arrays, info.unit, info.quantity, chosen.source or path.name, _hash_file(path), content.notes), content
 
 
 def _scan(path: Path) -> list[Channel]:

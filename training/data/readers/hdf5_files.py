@@ -60,14 +60,14 @@ def _read(path: Path, name: str) -> Array:
 def _load(path: Path, name: str) -> Content:
     with h5py.File(path, "r") as file:
         item = file[name]
-        axes = [read_axis(item, index) for index in range(item.ndim)]
+        axes = [_axis(item, index) for index in range(item.ndim)]
         array = np.asarray(item[()])
     if any(axis.label or axis.kind for axis in axes):
         return arrange(array, axes)
     return Content({"images": as_images(array)})
 
 
-def read_axis(item: h5py.Dataset, index: int) -> Axis:
+def _axis(item: h5py.Dataset, index: int) -> Axis:
     """One axis of a dataset, by its first dimension scale where it has one."""
     dimension = item.dims[index]
     scales = dimension.values()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.dataset import Array
-from training.data.readers.channels import Content
+from training.data.readers.channels import Content, Sweep
 from training.data.readers.lengths import axis_spacing_nm, nm_per, pixel_size
 from training.data.readers.pixels import as_images
 from training.errors import InputError
@@ -35,7 +35,7 @@ def arrange(array: Array, axes: Sequence[Axis]) -> Content:
     """Rows become y and columns x, whatever the order in the file.
 
     Two places and nothing else: `images` (1, h, w). Two places and a spectral axis: `spectra` (h·w, l), rows first, with `position_um`
-    where the file has it. Two places and any other axis (time, layer): `images` (n, h, w).
+    where the file has it, and the sweep. Two places and any other axis (time, layer): `images` (n, h, w).
 
     Raises:
         InputError: UNSUPPORTED_SHAPE.
@@ -56,9 +56,11 @@ def arrange(array: Array, axes: Sequence[Axis]) -> Content:
     if not others:
         size, notes = pixel_size(_spacing(axes[down]), _spacing(axes[right]))
         return Content({"images": array.transpose(down, right)[None]} | size, notes)
-    if axes[others[0]].kind == "SPECTRAL":
+    along = axes[others[0]]
+    if along.kind == "SPECTRAL":
         spectra = array.transpose(down, right, others[0]).reshape(-1, array.shape[others[0]])
-        return Content({"spectra": spectra} | _positions(axes[down], axes[right]))
+        sweep = None if along.positions is None else Sweep(along.positions, along.unit)
+        return Content({"spectra": spectra} | _positions(axes[down], axes[right]), sweep=sweep)
     size, notes = pixel_size(_spacing(axes[down]), _spacing(axes[right]))
     return Content({"images": array.transpose(others[0], down, right)} | size, notes)
 
