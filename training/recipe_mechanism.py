@@ -14,12 +14,12 @@ from training.recipe_sections import Card, NonNegative, Section, Text
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Count = Annotated[int, Field(ge=20, le=200_000)]
 Form = Literal["additive", "product", "mixed", "scaled", "offset_scaled"]
-EncoderKind = Literal["identity", "one-hot", "pca", "bundle", "recipe"]
+EncoderKind = Literal["identity", "one-hot", "pca", "moments", "bundle", "recipe"]
 Baseline = Literal["plain_gp", "deep_kernel", "random_forest", "product_gp"]
 
 # Encoders that suit each kind of mechanism, the first of them by default.
 ENCODERS: dict[str, tuple[str, ...]] = {
-    "image": ("pca", "bundle", "recipe"),
+    "image": ("pca", "moments", "bundle", "recipe"),
     "spectrum": ("pca", "bundle", "recipe"),
     "coordinates": ("identity",),
     "parameters": ("identity",),
@@ -109,8 +109,8 @@ class MechanismSpec(Section):
         array: its name in the data.
         columns: names of the values in a row, of coordinates and parameters.
         categories: of a category, in the order of the index.
-        encoder: how it becomes latents. "bundle": a latent bundle at `path`; "recipe": one that is fitted first, from the recipe at `path`, both from
-            the folder of this recipe on.
+        encoder: how it becomes latents. "moments": mean and standard deviation of an image's pixels. "bundle": a latent bundle at `path`; "recipe":
+            one that is fitted first, from the recipe at `path`, both from the folder of this recipe on.
         path: of that.
         components: principal components, with "pca".
         latents: which outputs of the latent bundle's encoder are latents; left out: its class probabilities, or else its content.

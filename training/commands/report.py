@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dichroic.bundle import read_bundle
+from dichroic.errors import BundleRefusedError
 from training.errors import InputError
 from training.report.answers import answer
 from training.report.bound import draw_bound
+from training.report.calibration import draw_calibration, draw_predicted
 from training.report.canvas import drawing
 from training.report.classes import draw_class_gallery, draw_confusion
+from training.report.components import draw_components
 from training.report.errors import draw_errors
-from training.report.graphs import LatentGraphs
+from training.report.graphs import LatentGraphs, version_folder
+from training.report.learning import draw_learning
 from training.report.manifold import draw_manifold
 from training.report.maps import draw_maps
-from training.report.omissions import not_drawn
+from training.report.mechanism_graphs import MechanismGraphs
+from training.report.omissions import not_drawn, not_drawn_of_mechanism
 from training.report.poses import draw_poses
 from training.report.reconstructions import draw_reconstructions
 from training.report.regression import draw_regression
@@ -44,7 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: the bundle, the data or the folder cannot be used.
     """
-    graphs = LatentGraphs(arguments.bundle)
+    found = version_folder(arguments.bundle)
+    if _kind(found) == "mechanism":
+        return _report_mechanism(arguments, found)
+    graphs = LatentGraphs(found)
     folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
     _prepare(folder, graphs.folder)
     given = subjects_from_file(graphs, arguments.data, arguments.channel) if arguments.data else fresh_subjects(graphs, arguments.seed)
@@ -55,6 +64,29 @@ def run(arguments: argparse.Namespace) -> int:
     for path in written:
         print(path)
     for line in not_drawn(graphs, given, told):
+        print(line)
+    return 0
+
+
+def _kind(folder: Path) -> str:
+    try:
+        return read_bundle(folder).manifest.kind
+    except BundleRefusedError as error:
+        raise InputError("BUNDLE_REFUSED", error.message) from error
+
+
+def _report_mechanism(arguments: argparse.Namespace, found: Path) -> int:
+    """Parts, calibration, predictions and learning curves, all from what the bundle holds."""
+    if arguments.data is not None or arguments.channel is not None:
+        raise InputError("DATA_NOT_USED", "A mechanism bundle is drawn on the held-out points it holds itself; leave out --data and --channel.")
+    graphs = MechanismGraphs(found)
+    folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
+    _prepare(folder, graphs.folder)
+    with drawing():
+        for draw in (draw_components, draw_calibration, draw_predicted, draw_learning):
+            for path in draw(graphs, folder):
+                print(path)
+    for line in not_drawn_of_mechanism(graphs):
         print(line)
     return 0
 

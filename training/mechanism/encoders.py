@@ -43,7 +43,7 @@ class Encoder:
         graphs: by the image's dtype, or by "" where it is no image: a model from the input, called `name`, to `latents` (n, d) float64, not yet
             standardised.
         size: d.
-        told: "identity", "one-hot", "pca", or name and digest of a latent bundle: what the manifest says.
+        told: "identity", "one-hot", "pca", "moments", or name and digest of a latent bundle: what the manifest says.
         examples: some rows of the input for golden answers, by the image's dtype or "": drawn or random, never measured.
         weights: the constants' own names, for those that have some.
         learned: whether float32 networks are inside.
@@ -117,6 +117,30 @@ def principal_components(name: str, rows: Array, size: int, *, kind: str, unit: 
     if kind != "image":
         graphs, examples = {"": graphs["float32"]}, {"": examples["float32"]}
     return Encoder(name, spec, graphs, size, "pca", examples, {})
+
+
+def moments(name: str, rows: Array, *, unit: str, meaning: str) -> Encoder:
+    """Images (n, h, w[, c]) to the mean and the standard deviation of their pixels, of each channel: (n, 2c), all means first, in float64."""
+    shape = rows.shape[1:]
+    size = 2 * (shape[2] if len(shape) == 3 else 1)
+    nodes = [
+        helper.make_node("Cast", [name], ["wide"], to=TensorProto.DOUBLE),
+        helper.make_node("ReduceMean", ["wide", "pixels"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["wide", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "centred"], ["squares"]),
+        helper.make_node("ReduceMean", ["squares", "pixels"], ["variance"], keepdims=1),
+        helper.make_node("Sqrt", ["variance"], ["sd"]),
+        helper.make_node("Flatten", ["mean"], ["means"], axis=1),
+        helper.make_node("Flatten", ["sd"], ["sds"], axis=1),
+        helper.make_node("Concat", ["means", "sds"], ["latents"], axis=1),
+    ]
+    spec = TensorSpec(
+        name=name, dtype="float32", shape=("n", *shape), axes=("point", "row", "column", "channel")[: rows.ndim], unit=unit, meaning=meaning
+    )
+    specs = {dtype: spec.model_copy(update={"dtype": dtype}) for dtype in IMAGE_DTYPES}
+    graphs = {dtype: _graph(each, nodes, {"pixels": np.array([1, 2], np.int64)}, size) for dtype, each in specs.items()}
+    drawn = np.random.default_rng(7).normal(float(rows.mean()), float(rows.std()), (4, *shape))
+    return Encoder(name, spec, graphs, size, "moments", {dtype: _as(drawn, dtype) for dtype in IMAGE_DTYPES}, {})
 
 
 def from_bundle(name: str, folder: Path, latents: Sequence[str], *, kind: str, meaning: str) -> Encoder:

@@ -24,7 +24,7 @@ from training.export.sessions import GraphRunner
 from training.export.written import Written
 from training.latent.pipeline import Interrupted, Request, check_writable, fit_latent, settle_torch
 from training.mechanism.checkpoint import FitFile
-from training.mechanism.encoders import Encoder, from_bundle, identity, one_hot, principal_components
+from training.mechanism.encoders import Encoder, from_bundle, identity, moments, one_hot, principal_components
 from training.mechanism.fit import Fitted, fit
 from training.mechanism.fit_inducing import FittedInducing, fit_inducing
 from training.mechanism.measure import NOMINAL_90, calibration_of, covered, held_out, held_out_arrays, metrics_of
@@ -171,6 +171,8 @@ def _encoder(spec: MechanismSpec, train: Points, request: MechanismRequest, stor
         return one_hot(spec.name, spec.categories, unit=spec.unit, meaning=spec.meaning)
     if spec.encoding == "pca":
         return principal_components(spec.name, values, spec.components, kind=spec.kind, unit=spec.unit, meaning=spec.meaning)
+    if spec.encoding == "moments":
+        return moments(spec.name, values, unit=spec.unit, meaning=spec.meaning)
     assert spec.path is not None  # noqa: S101 - the recipe refuses others
     path = request.folder / spec.path
     folder = path if spec.encoding == "bundle" else _fitted_encoder(path, request, store)

@@ -28,7 +28,7 @@ class LatentGraphs:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = _version_folder(folder)
+        self.folder = version_folder(folder)
         try:
             bundle = read_bundle(self.folder)
         except BundleRefusedError as error:
@@ -152,8 +152,12 @@ class LatentGraphs:
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
 
 
-def _version_folder(folder: Path) -> Path:
-    """`<name>/<version>/` itself, or the highest version of `<name>/`."""
+def version_folder(folder: Path) -> Path:
+    """`<name>/<version>/` itself, or the highest version of `<name>/`.
+
+    Raises:
+        InputError: FILE_NOT_FOUND, BUNDLE_REFUSED: neither.
+    """
     if not folder.is_dir():
         raise InputError("FILE_NOT_FOUND", f"There is no folder {folder}; give BUNDLES/NAME/VERSION, or BUNDLES/NAME for its newest version.")
     if (folder / "bundle.json").exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.report.graphs import LatentGraphs
+from training.report.mechanism_graphs import HELD_OUT_NAME, MechanismGraphs
 from training.report.settings import MOST_SETTINGS, Told
 from training.report.subjects import Subjects
 
@@ -31,6 +32,19 @@ def not_drawn(graphs: LatentGraphs, subjects: Subjects | None, told: Told) -> li
         lines.append(f"No errors.png: {subjects.name} holds no {latent.output_kind}, which the predictions would be compared with.")
     if latent.targets and subjects.targets is None:
         lines.append(f"No regression.png: {subjects.name} holds no array 'targets' (n, {len(latent.targets)}) of whole {latent.input_kind}.")
+    return lines
+
+
+def not_drawn_of_mechanism(graphs: MechanismGraphs) -> list[str]:
+    """The same of a mechanism bundle."""
+    if not graphs.held_out:
+        return [f"No calibration, predicted or learning.png: the bundle holds no {HELD_OUT_NAME}; one that `fit` writes does."]
+    lines = []
+    known = {name.removeprefix("truth_") for name in graphs.held_out if name.startswith("truth_")}
+    if unknown := [part.name for part in graphs.section.parts[1:] if part.name not in known]:
+        lines.append(f"Without a truth beside them: {', '.join(unknown)}; the data has no arrays truth_NAME of them, as measured data have none.")
+    if "residual" not in graphs.stored:
+        lines.append("No learning.png: the posterior is told by inducing points, and the bundle does not hold the measured ones.")
     return lines
 
 

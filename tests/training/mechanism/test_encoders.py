@@ -13,7 +13,7 @@ import pytest
 from dichroic.bundle import read_bundle
 from training.errors import InputError
 from training.export.sessions import GraphRunner
-from training.mechanism.encoders import Encoder, from_bundle, identity, one_hot, principal_components
+from training.mechanism.encoders import Encoder, from_bundle, identity, moments, one_hot, principal_components
 
 BUNDLES = Path(__file__).parents[3] / "bundles"
 JOINT = BUNDLES / "cards_joint" / "1"
@@ -59,6 +59,20 @@ def test_principal_components_are_those_of_the_training_rows(shape: tuple[int, .
         sign = np.sign(found[:, column] @ wanted[:, column])
         np.testing.assert_allclose(found[:, column], sign * wanted[:, column], atol=1e-9)
     assert set(encoder.graphs) == ({"uint8", "uint16", "float32"} if kind == "image" else {""})
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (5, 4, 2)])
+def test_moments_are_the_mean_and_spread_of_each_channel(shape: tuple[int, ...]) -> None:
+    rows = np.random.default_rng(0).normal(3, 2, (9, *shape)).astype(np.float32)
+    encoder = moments("x", rows, unit="V", meaning="it")
+    wide = rows.astype(np.float64).reshape(9, 20, -1)
+    np.testing.assert_allclose(run(encoder, rows, "float32"), np.concatenate((wide.mean(axis=1), wide.std(axis=1)), axis=1), atol=1e-12)
+    counts = np.random.default_rng(0).integers(0, 200, (9, *shape))
+    for dtype in ("uint8", "uint16"):
+        np.testing.assert_array_equal(run(encoder, counts.astype(dtype), dtype), run(encoder, counts.astype(np.float32), "float32"))
+    flat = run(encoder, np.full_like(rows, 2.5), "float32")
+    assert flat[:, encoder.size // 2 :].max() == 0  # no NaN where nothing varies
+    assert encoder.told == "moments"
 
 
 def test_integers_are_taken_by_their_value_whatever_their_width() -> None:
