@@ -32,7 +32,7 @@ from training.mechanism.structure import Mechanism, additive
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "mechanism"
 FILE = Path("dtmicroscope") / "BEPS_PTO_50x50.h5"
-TARGETS = ("imprint", "loop_area", "coercive_voltage")
+TARGETS = ("imprint", "log_loop_area", "loop_area", "coercive_voltage")
 HALF_WIDTH, HELD_OUT, TILE = 2, 0.25, 10
 COVERED = (0.85, 0.95)
 _PIXELS = (2 * HALF_WIDTH + 1) ** 2 - 1
