@@ -48,9 +48,9 @@ DESCRIPTIONS = {
 _PAGE = """# Measured PbTiO3 loops: a figure of the loop from its place and its neighbours
 
 Written by `python -m benchmarks.mechanism_loops`. {source}; patches of {k} × {k} loops without the middle one; blocks held out; a seed for each
-split: the figure wants three of each case, and a case or seed that is not here was not run so far. NLPD in nats per point, coverage of the 90 % interval of observed y (wanted: {low} to {high}), R² of y. *no inputs* knows the distribution of
-y alone. Everybody has the same mixture of noises. Leakage: R² out of sample of a part from the other mechanism's input; mechanisms are correlated on
-a map, and the figure bars nothing.
+split: the figure wants three of each case, and a case or seed that is not here was not run so far. NLPD in nats per point, coverage of the 90 %
+interval of observed y (wanted: {low} to {high}), R² of y. *no inputs* knows the distribution of y alone. Everybody has the same mixture of noises.
+Leakage: R² out of sample of a part from the other mechanism's input; mechanisms are correlated on a map, and the figure bars nothing.
 
 {table}
 """
