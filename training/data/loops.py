@@ -60,11 +60,19 @@ def _sides(axis: Array, curves: Array) -> Array:
     return loop_scalars.peak_ratio(axis, curves, (axis[0], 0.0), (0.0, axis[-1]))
 
 
+def _log_area(voltage: Array, response: Array) -> Array:
+    area = loop_scalars.loop_area(voltage, response)
+    logarithm: Array = np.log10(area, out=np.full_like(area, np.nan), where=area > 0)
+    return logarithm
+
+
 # Figures of loops by name: the function of (voltage, response), and its unit, in which "R" stands for the response's. The last three are those of
 # the loop's opening max(0, R_down(V) − R_up(V)): noise that exchanges the branches of a narrow loop has no weight in its centre. The ratio is of the
 # opening's peak at V <= 0 to that at V >= 0.
 SCALARISERS: dict[str, tuple[Callable[[Array, Array], Array], str]] = {
     "loop_area": (loop_scalars.loop_area, "V·R"),
+    # Areas of one map spread over decades, and so does what is not known of them.
+    "log_loop_area": (_log_area, "log10 V·R"),
     "coercive_voltage": (loop_scalars.coercive_drive, "V"),
     "imprint": (loop_scalars.imprint, "V"),
     "remanence": (loop_scalars.remanence, "R"),

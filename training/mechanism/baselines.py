@@ -79,8 +79,8 @@ def plain_gp(inputs: Array, y: Array, new: Array, *, seed: int, validation: Arra
     of_picture, rest = int(keep[:pixels].sum()), int(keep[pixels:].sum())
     # Distances grow with the number of inputs: of D pixels together a unit of the lengthscale is √D.
     scale = np.concatenate((np.full(of_picture, 1 / np.sqrt(max(of_picture, 1))), np.full(rest, 1 / np.sqrt(max(rest, 1)))))
-    mechanisms = (Mechanism("picture", 0, of_picture, shared=True), Mechanism("scalars", of_picture, rest))
-    mechanisms = tuple(mechanism for mechanism in mechanisms if mechanism.size)
+    both = (Mechanism("picture", 0, of_picture, shared=True), Mechanism("scalars", of_picture, rest))
+    mechanisms = tuple(mechanism for mechanism in both if mechanism.size)
     return product_gp(mechanisms, standard * scale, y, at * scale, seed=seed, validation=validation, starts=starts, outliers=outliers)
 
 

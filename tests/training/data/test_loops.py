@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import h5py  # type: ignore[import-untyped]
@@ -87,13 +88,25 @@ def test_a_lone_sample_is_a_spike_and_a_step_is_none() -> None:
 def test_figures_are_those_the_loops_were_drawn_with(loops: MeasuredLoops) -> None:
     good = ~loops.failed
     expected = {"coercive_voltage": COERCIVE_V, "imprint": IMPRINT_V, "loop_area": 4e-4 * COERCIVE_V, "centre_of_mass": IMPRINT_V}
-    units = {"coercive_voltage": "V", "imprint": "V", "loop_area": "V·a.u.", "centre_of_mass": "V", "remanence": "a.u.", "peak_ratio": "1"}
+    expected["log_loop_area"] = np.log10(4e-4 * COERCIVE_V)
+    units = {
+        "coercive_voltage": "V",
+        "imprint": "V",
+        "loop_area": "V·a.u.",
+        "log_loop_area": "log10 V·a.u.",
+        "centre_of_mass": "V",
+        "remanence": "a.u.",
+        "peak_ratio": "1",
+    }
+    units["log_loop_area"] = "log10 V·a.u."
     for name in SCALARISERS:
         values, unit = scalarise(loops, name)
         assert values.shape == (ROWS * COLUMNS,)
         assert unit == units.get(name, unit)
         if name in expected:
             np.testing.assert_allclose(values[good], expected[name][good], rtol=0.02, atol=0.02 if unit == "V" else 0, err_msg=name)
+    turned = replace(loops, response=-loops.response)
+    assert np.isnan(scalarise(turned, "log_loop_area")[0]).all()  # an area below 0 has no logarithm, and is no loop of a ferroelectric
     with pytest.raises(InputError) as caught:
         scalarise(loops, "width")
     assert caught.value.reason == "INVALID_OPTION"
