@@ -20,7 +20,7 @@ from training.mechanism.structure import Array, Term
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 # Outside it the fit command warns: an interval of 90 % that holds less, or more, is not what it says.
 NOMINAL_90 = (0.85, 0.95)
-_MOST_HELD_OUT = 2000
+_MOST_HELD_OUT = 500
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def metrics_of(
 
 
 def held_out_arrays(found: HeldOut, terms: Sequence[Term], points: Points, reference: Points) -> dict[str, Array]:
-    """What a report draws, of up to 2000 held-out points.
+    """What a report draws, of up to 500 held-out points.
 
     `y`, `rank`, `total_mean`, `total_variance` (n,), `part_mean`, `part_variance`, `factor` (n, P), `latents` (n, D); each mechanism that is no image
     and no curve as `input_<name>`; what is known of parts as `truth_<name>`, in the model's gauge; and `truth_f`.
