@@ -5,7 +5,7 @@ PYTHON ?= python3
 # The folder of models to serve, and where `make bundles` writes.
 BUNDLES ?= bundles
 # What `make bundles` trains: the recipes of the committed bundles.
-RECIPES ?= cards cards_joint cards_semi domains patch_spectrum
+RECIPES ?= cards cards_joint cards_semi domains patch_spectrum patches_start
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4
 # What builds the container image, and for which runtime: cpu or gpu.
 ENGINE ?= $(firstword $(notdir $(shell command -v docker podman buildah)))
@@ -17,7 +17,7 @@ export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint types format bundles bench image bento protos lock hooks clean
+.PHONY: help demo loop serve test lint types format bundles bench image bento protos lock hooks clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -42,6 +42,9 @@ endef
 
 demo: .venv-demo/made ## start a server, send it an image, draw what it answers; IMAGE=file CHANNEL=quantity for your own
 	@.venv-demo/bin/python examples/demo.py $(if $(IMAGE),--image "$$IMAGE") $(if $(CHANNEL),--channel "$$CHANNEL")
+
+loop: .venv-demo/made ## a closed loop against a simulated microscope: suggest, measure, observe; drawn as it goes
+	@.venv-demo/bin/python examples/closed_loop.py
 
 serve: .venv-demo/made ## serve BUNDLES (./bundles) on this machine until Ctrl-C: HTTP 3000, gRPC 50051
 	@exec .venv-demo/bin/python -m services --bundles "$(BUNDLES)"
