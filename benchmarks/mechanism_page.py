@@ -20,14 +20,14 @@ _HEAD = """# Patches × field × ageing: parts and calibration beside the oracle
 Written by `python -m benchmarks.mechanism_table`. {points} points, {test_points} fresh ones; every seed draws its own data and
 fits its own encoder (`recipes/patches_joint.toml`, without labels); the worst seed counts, and fewer than {least} seeds give
 no verdict. RMSE is of f, over sd(f); noise_sd is what the fit takes for the noise, over sd(f). The mechanisms are drawn
-independently and a part is a function of its own latents, so leakage (of 500 fresh points) is 0 here by construction; it is
-for data whose mechanisms are correlated. The oracle is the same process told the true classes; where it misses a target itself,
-the bar is 1.15 times its error. Targets: issue 4.
+independently and a part is a function of its own latents, so leakage, of {leakage_points} fresh points, is here by construction
+that of chance alone; it is for data whose mechanisms are correlated. The oracle is the same process told the true classes; where
+it misses a target itself, the bar is 1.15 times its error. Targets: issue 4.
 
 """
 
 
-def page_of(rows: list[dict[str, Any]], *, points: int, test_points: int) -> str:
+def page_of(rows: list[dict[str, Any]], *, points: int, test_points: int, leakage_points: int) -> str:
     """The page of these results, which come by case and seed."""
     lines = ["| case | seeds | figure | target | bar | ours, each seed | oracle, each seed | met |", "|---|---|---|---|---|---|---|---|"]
     cases = list(dict.fromkeys(row["case"] for row in rows))
@@ -38,7 +38,7 @@ def page_of(rows: list[dict[str, Any]], *, points: int, test_points: int) -> str
             ours, oracle = ([row[who][figure] for row in of_case] for who in ("ours", "oracle"))
             target, bar, met = judged(TARGETS.get(name, {}).get(figure), ours, oracle)
             lines.append(f"| {name} | {seeds} | {figure} | {target} | {bar} | {_list(ours)} | {_list(oracle)} | {met} |")
-    page = _HEAD.format(points=points, test_points=test_points, least=LEAST_SEEDS) + "\n".join(lines) + "\n"
+    page = _HEAD.format(points=points, test_points=test_points, leakage_points=leakage_points, least=LEAST_SEEDS) + "\n".join(lines) + "\n"
     return page + _encoders(rows) + _baselines(rows, cases)
 
 

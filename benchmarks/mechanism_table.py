@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mechanism_case import CASES, FORMS, MECHANISMS, POINTS, TEST_POINTS, baselines_of, one
+from benchmarks.mechanism_case import CASES, FORMS, LEAKAGE_POINTS, MECHANISMS, POINTS, TEST_POINTS, baselines_of, one
 from benchmarks.mechanism_page import page_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +60,7 @@ def main() -> int:
     for name in arguments.case:
         for seed in arguments.seeds:
             run(name, seed, arguments.out, baselines=not arguments.no_baselines)
-    page = page_of(rows_of(arguments.out), points=POINTS, test_points=TEST_POINTS)
+    page = page_of(rows_of(arguments.out), points=POINTS, test_points=TEST_POINTS, leakage_points=LEAKAGE_POINTS)
     (arguments.out / "patches_field.md").write_text(page, encoding="utf-8")
     print(page)
     return 0
