@@ -1,4 +1,4 @@
-"""One case of `benchmarks.mechanism_table` at one seed: the points, the fits of ours, the oracle and the baselines, and every figure of them."""
+"""One case of `benchmarks.mechanism_table` at one seed: the points, the fits of ours and the oracle, and every figure of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from training.data.patches_field import CLASSES, draw_patches_field, population_sd
-from training.mechanism.baselines import Told, deep_kernel, plain_gp, random_forest
 from training.mechanism.figures import coverage, crps, nlpd, r_squared, rmse
 from training.mechanism.fit import Fitted, fit
 from training.mechanism.leakage import leakage
@@ -47,7 +46,7 @@ def one(name: str, seed: int, bundle: Path) -> dict[str, Any]:
 
     graphs = LatentGraphs(bundle)
     began = time.monotonic()
-    train, test = (_points(graphs, arrays) for arrays in _drawn(name, seed))
+    train, test = (points_of(graphs, arrays) for arrays in drawn(name, seed))
     form = CASES[name][0]
     encoder = {
         "digest": graphs.manifest.digest,
@@ -59,7 +58,7 @@ def one(name: str, seed: int, bundle: Path) -> dict[str, Any]:
     for who in ("ours", "oracle"):
         own, new = (points.classes if who == "ours" else np.eye(len(CLASSES))[points.arrays["labels"]] for points in (train, test))
         made = Standardised(train.arrays, own)
-        fitted = fit(MECHANISMS, FORMS[form], made(train.arrays, own), train.arrays["y"], seed=seed, validation=_set_aside(seed))
+        fitted = fit(MECHANISMS, FORMS[form], made(train.arrays, own), train.arrays["y"], seed=seed, validation=set_aside(seed))
         row[who], parts = figures(fitted, form, train.arrays, test.arrays, latents=made(test.arrays, new))
         if name in LEAKAGE_OF:
             row[who] |= leakages(parts, test.arrays, seed)
@@ -110,7 +109,7 @@ def leakages(parts: dict[str, Any], test: dict[str, Any], seed: int) -> dict[str
     return leaks | {"leakage": max(leaks.values())}
 
 
-def _drawn(name: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def drawn(name: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The points fitted and the fresh ones."""
     form, noise = CASES[name]
     train, test = (
@@ -120,14 +119,14 @@ def _drawn(name: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     return train, test
 
 
-def _set_aside(seed: int) -> Any:
+def set_aside(seed: int) -> Any:
     """(POINTS,) bool: those that choose among the fit's rounds and starts."""
     validation = np.zeros(POINTS, bool)
     validation[np.random.default_rng(seed).permutation(POINTS)[: POINTS // 7]] = True
     return validation
 
 
-def _points(graphs: Any, arrays: dict[str, Any]) -> Points:
+def points_of(graphs: Any, arrays: dict[str, Any]) -> Points:
     return Points(arrays, graphs.encode(arrays["patch"])["class_probabilities"].astype(np.float64))
 
 
@@ -139,30 +138,3 @@ def _accuracy(points: Points) -> float:
     from training.latent.class_metrics import class_agreement  # noqa: PLC0415
 
     return class_agreement(points.classes.argmax(axis=1), points.arrays["labels"], len(CLASSES), matched=True).accuracy
-
-
-def baselines_of(name: str, seed: int) -> dict[str, dict[str, float]]:
-    """What the baselines reach on the same points, by their names."""
-    (train, test), form, validation = _drawn(name, seed), CASES[name][0], _set_aside(seed)
-
-    def flat(arrays: dict[str, Any]) -> Any:
-        return np.concatenate((arrays["patch"].reshape(len(arrays["patch"]), -1).astype(np.float64), arrays["position"], arrays["age"]), axis=1)
-
-    def rest(arrays: dict[str, Any]) -> Any:
-        return np.concatenate((arrays["position"], arrays["age"]), axis=1)
-
-    told = {
-        "plain GP": plain_gp(flat(train), train["y"], flat(test), seed=seed, validation=validation),
-        "deep kernel": deep_kernel(train["patch"], rest(train), train["y"], test["patch"], rest(test), seed=seed),
-        "random forest": random_forest(flat(train), train["y"], flat(test), seed=seed),
-    }
-    return {who: _of_baseline(each, form, test) for who, each in told.items()}
-
-
-def _of_baseline(told: Told, form: str, test: dict[str, Any]) -> dict[str, float]:
-    return {
-        "rmse": rmse(told.mean, test["truth_f"]) / population_sd(form),
-        "coverage_90_y": coverage(told.mean, told.variance, test["y"], 0.9),
-        "nlpd": nlpd(told.mean, told.variance, test["y"]),
-        "crps": crps(told.mean, told.variance, test["y"]),
-    }

@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mechanism_case import CASES, FORMS, LEAKAGE_POINTS, MECHANISMS, POINTS, TEST_POINTS, baselines_of, one
+from benchmarks.mechanism_baselines import baselines_of
+from benchmarks.mechanism_case import CASES, FORMS, LEAKAGE_POINTS, MECHANISMS, POINTS, TEST_POINTS, one
 from benchmarks.mechanism_page import page_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +32,7 @@ _CODE = (
     *(f"training.data.{name}" for name in ("cards", "drawing", "patches_field", "suits")),
     *(f"training.mechanism.{name}" for name in ("figures", "fit", "gaussian_process", "leakage", "posterior", "structure")),
 )
-_BASELINES_CODE = (*_CODE, "training.mechanism.baselines")
+_BASELINES_CODE = (*_CODE, "benchmarks.mechanism_baselines", "training.mechanism.baselines")
 
 
 def code_of(source: str) -> str:
@@ -77,7 +78,7 @@ def run(name: str, seed: int, out: Path, *, baselines: bool) -> None:
         path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     if baselines and row.get("baselines_digest") != digest(name, seed, baselines=True):
         print(f"{name}, seed {seed}, baselines ...", file=sys.stderr)
-        row |= {"baselines_digest": digest(name, seed, baselines=True), "baselines": baselines_of(name, seed)}
+        row |= {"baselines_digest": digest(name, seed, baselines=True), "baselines": baselines_of(name, seed, fitted_encoder(seed, out))}
         path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
 
 
@@ -100,10 +101,10 @@ def digest(name: str, seed: int, *, baselines: bool = False) -> str:
     """SHA-256, hexadecimal, of all that a result depends on and that can be known without fitting anything; of ours, or of the baselines."""
     form, noise = CASES[name]
     facts: dict[str, Any] = {"case": [name, form, noise, seed, POINTS, TEST_POINTS]}
+    facts["mechanisms"] = [asdict(mechanism) for mechanism in MECHANISMS]
+    facts["encoder"] = encoder_recipe(seed).model_dump(mode="json")
     if not baselines:
-        facts["mechanisms"] = [asdict(mechanism) for mechanism in MECHANISMS]
         facts["terms"] = [asdict(term) for term in FORMS[form]]
-        facts["encoder"] = encoder_recipe(seed).model_dump(mode="json")
     facts["code"] = {module: _SOURCES[module] for module in (_BASELINES_CODE if baselines else _CODE)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

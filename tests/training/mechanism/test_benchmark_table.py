@@ -29,7 +29,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         done.append((name, seed))
         return _row(name, seed)
 
-    def baselines(name: str, seed: int) -> dict[str, dict[str, float]]:
+    def baselines(name: str, seed: int, bundle: Path) -> dict[str, dict[str, float]]:
         done.append((f"baselines of {name}", seed))
         return {"plain GP": {"rmse": 0.5, "coverage_90_y": 0.9, "nlpd": 1.0}}
 
