@@ -96,7 +96,9 @@ def write_mechanism_bundle(bundles: Path, fitted: Fitted | FittedInducing, facts
     files = {declared[name].graph: data for name, data in graphs.items()}
     files[WEIGHTS_NAME] = weights
     files[POSTERIOR_NAME] = pack(stored_posterior(posterior))
-    files[GOLDEN_NAME] = golden_answers(facts.encoders, declared, graphs, weights, fixed)
+    scales = zip(posterior.structure.terms, posterior.factor_scales, strict=True)
+    prior = sum(values.variance * float(scale) ** 2 for values, scale in scales)
+    files[GOLDEN_NAME] = golden_answers(facts.encoders, declared, graphs, weights, fixed, sd=facts.quantity.sd, prior=prior)
     files[README_NAME] = mechanism_card(facts.card, facts.name, section, facts.training_data, facts.notes, facts.metrics, facts.calibration).encode(
         "utf-8"
     )

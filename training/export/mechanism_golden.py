@@ -15,16 +15,30 @@ from training.mechanism.encoders import Encoder
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Of an output's greatest value. A network in float32 adds in another order on another processor; the posterior's arrays are made anew at load, by
+# Of an output's scale. A network in float32 adds in another order on another processor; the posterior's arrays are made anew at load, by
 # another Cholesky factorisation than the one at export.
 TOLERANCE_LEARNED, TOLERANCE = 1e-4, 1e-6
 _ROWS_OF_LATENTS = 2
+_SQUARES, _IN_UNIT = frozenset({"part_covariance", "total_variance", "rows", "prior"}), frozenset({"part_mean", "total_mean", "features"})
+# The least that a variance, or a mean, is compared with: a share of the prior's, or of sd(y).
+_OF_PRIOR, _OF_SD = 1e-2, 1e-1
 
 
 def golden_answers(
-    encoders: Sequence[Encoder], declared: Mapping[str, Signature], graphs: Mapping[str, bytes], weights: bytes, fixed: Mapping[str, Array]
+    encoders: Sequence[Encoder],
+    declared: Mapping[str, Signature],
+    graphs: Mapping[str, bytes],
+    weights: bytes,
+    fixed: Mapping[str, Array],
+    *,
+    sd: float,
+    prior: float,
 ) -> bytes:
-    """The bytes of golden.safetensors: `<signature>/in|out/<tensor>` and `<signature>/atol/<tensor>` (1,) float64."""
+    """The bytes of golden.safetensors: `<signature>/in|out/<tensor>` and `<signature>/atol/<tensor>` (1,) float64.
+
+    `sd`: of y; `prior`: the parts' prior variances in sum. Each tensor has a tolerance in its own unit: whatever y is measured in, a wrong variance
+    is found as a wrong mean is.
+    """
     arrays: dict[str, Array] = {}
     learned = any(encoder.learned for encoder in encoders)
     latents = np.zeros(0)
@@ -39,7 +53,8 @@ def golden_answers(
         arrays |= {f"{name}/in/{tensor}": values for tensor, values in inputs.items()}
         for tensor, values in answers.items():
             arrays[f"{name}/out/{tensor}"] = values
-            # A variance is a small difference of large numbers: what it is compared with is the prior's.
-            greatest = max(float(np.max(np.abs(values))), float(np.max(np.abs(answers.get("total_mean", values)))))
-            arrays[f"{name}/atol/{tensor}"] = np.array([(TOLERANCE_LEARNED if learned and raw else TOLERANCE) * max(greatest, 1e-12)])
+            # A variance is a small difference of large numbers.
+            least = _OF_PRIOR * prior if tensor in _SQUARES else _OF_SD * sd if tensor in _IN_UNIT else 1.0
+            scale = max(float(np.max(np.abs(values))), least)
+            arrays[f"{name}/atol/{tensor}"] = np.array([(TOLERANCE_LEARNED if learned and raw else TOLERANCE) * scale])
     return pack(arrays)

@@ -43,7 +43,7 @@ class PosteriorGraph(nn.Module):
         structure = posterior.structure
         self.structure = structure
         # As tensors: the exporter writes a Python number as float32.
-        self.mean = _constant(np.array(structure.mean))
+        self.mean = _constant(np.array([structure.mean]))
         self.centred = [values.term.centred for values in structure.terms]
         self.scales = _constant(posterior.factor_scales)
         variances = np.array([values.variance / len(values.term.products) for values in structure.terms])
@@ -99,7 +99,9 @@ class PosteriorGraph(nn.Module):
         constant_variance = gauge_variance.sum() - (sum_half * sum_half).sum()
         beside = with_gauge - gauge_variance * self.is_centred - pairs @ sum_half
         ones = torch.ones_like(value[:, :1])
-        part_mean = torch.cat(((self.mean + gauge_mean.sum()) * ones, value - gauge_mean * self.is_centred), dim=1)
+        # Together in one sum: the exporter takes a lone constant below 1e-8 for 0 and leaves it out, as it would μ of a y in metres.
+        constant = torch.cat((self.mean, gauge_mean)).sum()
+        part_mean = torch.cat((constant * ones, value - gauge_mean * self.is_centred), dim=1)
         top = torch.cat((constant_variance * ones, beside), dim=1)[:, None, :]
         part_covariance = torch.cat((top, torch.cat((beside[:, :, None], covariance), dim=2)), dim=1)
         factor, spread = self._factors(latents)
