@@ -23,6 +23,7 @@ from training.export.mechanism_graphs import Standardisation
 from training.export.sessions import GraphRunner
 from training.export.written import Written
 from training.latent.pipeline import Interrupted, Request, check_writable, fit_latent, settle_torch
+from training.mechanism.beside import baseline_metrics
 from training.mechanism.checkpoint import FitFile
 from training.mechanism.encoders import Encoder, from_bundle, identity, moments, one_hot, principal_components
 from training.mechanism.fit import Fitted, fit
@@ -92,9 +93,11 @@ def fit_mechanism(request: MechanismRequest) -> Written:
     except KeyboardInterrupt as error:
         raise Interrupted(store) from error
     trained = time.monotonic()
-    found = held_out(fitted, standardisation(raw_latents(encoders, prepared.held_out)), prepared.held_out.y)
+    new = standardisation(raw_latents(encoders, prepared.held_out))
+    found = held_out(fitted, new, prepared.held_out.y)
     unit = recipe.quantity.unit
     metrics = metrics_of(found, fitted, prepared.held_out, prepared.train, split=prepared.split, unit=unit, seed=recipe.seed)
+    metrics += baseline_metrics(recipe, prepared, gp_mechanisms(recipe, encoders), (standardisation(raw), new), _validation(recipe, prepared))
     low, high = NOMINAL_90
     share = covered(found.rank, 0.9)
     if not low <= share <= high:
