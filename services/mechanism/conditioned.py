@@ -117,6 +117,18 @@ class SessionPosterior:
         duplicate = self._duplicates(measured.latents)
         return Block(measured.latents, measured.y, noise, weight, duplicate, rows, loads, scale, innovation, gauge_half, gauge_rows)
 
+    def first_not_finite(self, block: Block) -> int | None:
+        """The first point of a planned block that holds, or leaves in α and the gauge's means, a number that is not finite; None: none does."""
+        count = len(block)
+        alpha = np.concatenate((self._arrays["alpha"][: self.count], np.zeros(count)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            alphas = alpha + np.cumsum(block.root_rows * block.innovation[:, None], axis=0)
+            gauge_means = self._arrays["gauge_mean"] + np.cumsum(block.gauge_half * block.innovation[:, None], axis=0)
+        finite = np.ones(count, bool)
+        for array in (*block.arrays().values(), alphas, gauge_means):
+            finite &= np.isfinite(array).reshape(count, -1).all(axis=1)
+        return None if finite.all() else int(np.argmin(finite))
+
     def apply(self, block: Block) -> None:
         """Takes a block in that was planned for this very state.
 

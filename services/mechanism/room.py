@@ -14,7 +14,7 @@ import numpy as np
 
 from dichroic.bundle import MechanismSection
 from dichroic.bundle.arrays import pack
-from dichroic.errors import InvalidFieldError, SessionConflictError, UnsupportedCapabilityError
+from dichroic.errors import InvalidFieldError, InvalidTensorError, SessionConflictError, UnsupportedCapabilityError
 from services.engine.graph import empty_inputs
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
@@ -316,21 +316,30 @@ class MechanismRoom:
 
 
 def _planned(posterior: SessionPosterior, measured: Measured) -> tuple[Block, bytes]:
-    """The block, and its bytes for the journal."""
-    block = posterior.plan(measured)
+    """The block, and its bytes for the journal.
+
+    Raises:
+        InvalidTensorError: a number in it is not finite: once acknowledged, every later answer would be NaN.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        block = posterior.plan(measured)
+    row = posterior.first_not_finite(block)
+    if row is not None:
+        message = f"Row {row} cannot be taken in: what the session would know by it is not finite. Check its y and mechanisms, or leave the row out."
+        raise InvalidTensorError(message, field="y", row=row)
     return block, pack(block.arrays())
 
 
 async def _points(use: InUse, given: Given | None, candidate_index: Int64 | None, y: Float64, y_unit: str) -> Described:
     """Where the measured points are: `given`, or of the session's candidates."""
-    session, call, unit = use.session, use.call, use.call.section.quantity.unit
+    session, call, quantity, mean = use.session, use.call, use.call.section.quantity, use.session.row.mean
     if given is not None:
         found = checked(call.model, call.section, given)
-        checked_y(y, found.rows, y_unit, unit)
+        checked_y(y, found.rows, y_unit, quantity, mean)
         _check_points(found.rows)
         return await describe(call.model, call.section, found, call.deadline)
     index = checked_index(np.zeros(0, np.int64) if candidate_index is None else candidate_index, session.candidate_count)
-    checked_y(y, len(index), y_unit, unit)
+    checked_y(y, len(index), y_unit, quantity, mean)
     _check_points(len(index))
     there = session.described
     if there is None:

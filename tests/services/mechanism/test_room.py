@@ -202,6 +202,8 @@ async def test_bad_points_leave_the_session_as_it_was(lab: Lab) -> None:
     some = at(2)
     calls: list[tuple[type[DichroicError], Any]] = [
         (InvalidTensorError, {"given": some, "y": np.array([1, np.nan])}),
+        (InvalidTensorError, {"given": some, "y": np.array([1, 1e200])}),
+        (InvalidTensorError, {"candidate_index": np.array([1]), "y": np.array([-1e308])}),
         (UnitMismatchError, {"given": some, "y": np.ones(2), "y_unit": "V"}),
         (MissingMechanismError, {"given": Given({}), "y": np.ones(2)}),
         (InvalidTensorError, {"candidate_index": np.array([5]), "y": np.ones(1)}),
@@ -211,6 +213,27 @@ async def test_bad_points_leave_the_session_as_it_was(lab: Lab) -> None:
         with pytest.raises(kind):
             await lab.room.observe(made.session_id, soon(), **request)
     assert (await lab.room.observe(made.session_id, soon(), given=some, y=np.ones(2), expected_revision=1)).revision == 2
+
+
+async def test_what_is_not_finite_is_refused_before_it_is_stored(robust: Lab) -> None:
+    made = await robust.room.create_session("divide", 0, soon(), candidates=at(5, 8))
+    before = await robust.room.predict("", 0, at(3), soon(), session_id=made.session_id)
+    graph = robust.loader.graphs["rows"]
+    kept = graph.work
+
+    def work(inputs: dict[str, Any]) -> dict[str, Any]:
+        found = kept(inputs)
+        found["rows"][1] *= 1e308
+        return found
+
+    graph.work = work
+    with pytest.raises(InvalidTensorError, match=r"Row 1 .*not finite") as refused:
+        await robust.room.observe(made.session_id, soon(), given=at(2), y=np.ones(2))
+    assert (refused.value.field, refused.value.row) == ("y", 1)
+    graph.work = kept
+    await robust.restart()
+    after = await robust.room.predict("", 0, at(3), soon(), session_id=made.session_id)
+    assert (after.revision, after.total_mean.tolist()) == (1, before.total_mean.tolist())
 
 
 async def test_a_model_of_another_kind_has_no_mechanisms(lab: Lab) -> None:
