@@ -21,10 +21,11 @@ from dichroic.errors import (
 )
 from services.engine.repository import Entry, State
 from services.mechanism import Observed
+from services.mechanism import posterior as posterior_module
 from services.mechanism.journal import FILE_NAME
 from services.mechanism.session import Session
 from tests.services.mechanism.working import WORLD, arrays_of, at, held, worked_in
-from tests.services.mechanism.world import Lab, World, soon
+from tests.services.mechanism.world import Lab, NDArray, World, soon
 
 
 async def test_a_restart_loses_nothing_to_the_last_bit(robust: Lab) -> None:
@@ -56,6 +57,33 @@ async def test_a_truncated_session_is_read_again_to_the_last_bit(tmp_path: Path)
     await robust.room.suggest(soon(), session_id=made.session_id, strategy="total_sd")
     after = arrays_of(held(robust, made))
     assert [name for name in before if not np.array_equal(before[name], after[name])] == []
+    await robust.room.close()
+
+
+async def test_a_truncated_session_is_the_same_in_another_machines_basis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eigenvectors have other signs under another BLAS, and those of equal eigenvalues, or nearly, are turned among each other."""
+    robust = await Lab.open(tmp_path, divide=World(wide=3, count=200, rank_tolerance=1e-6))
+    made, _ = await worked_in(robust)
+
+    async def suggested() -> list[Any]:
+        wishes: list[dict[str, Any]] = [{"strategy": "total_sd"}, {"strategy": "part_sd", "part": "age"}, {"strategy": "thompson"}]
+        return [await robust.room.suggest(soon(), session_id=made.session_id, count=4, **wish) for wish in wishes]
+
+    before = await suggested()
+    first, leading = robust.repository.find("divide", 1).fixed["inverse"].copy(), posterior_module._leading
+
+    def elsewhere(rank: int, *rest: Any) -> NDArray:
+        turn, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(rank, rank)))
+        return np.asarray(leading(rank, *rest) @ turn)
+
+    monkeypatch.setattr(posterior_module, "_leading", elsewhere)
+    await robust.repository.load("divide", 1)
+    await robust.restart()
+    assert not np.allclose(robust.repository.find("divide", 1).fixed["inverse"], first)
+    for found, wanted in zip(await suggested(), before, strict=True):
+        assert np.array_equal(found.candidate_index, wanted.candidate_index)
+        assert np.abs(found.score - wanted.score).max() < 1e-8
+        assert np.abs(found.total_sd - wanted.total_sd).max() < 1e-8
     await robust.room.close()
 
 
