@@ -79,7 +79,7 @@ class Candidates:
         self.half[:, :, here] = half.transpose(2, 1, 0)
 
     def advance(self, block: Block, rows: Float64) -> None:
-        """Conditions on a block of k points, see Block.for_candidates; `rows` (C, T, k): the graph `rows` of the candidates and the block's latents."""
+        """Conditions on k points, as Block.for_candidates gives them; `rows` (C, T, k): the graph `rows` of the candidates and their latents."""
         count, known = len(block), len(self.half)
         self._grow(count)
         flat, columns = self.half.reshape(known, -1), self._columns.reshape(len(self._columns), -1)

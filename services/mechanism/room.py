@@ -25,6 +25,7 @@ from services.mechanism.inputs import Checked, Given, checked, checked_index, ch
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
 from services.mechanism.lanes import Call, Lanes, finished
 from services.mechanism.records import identity_of, made_of, made_text, observed_bytes, observed_of, predicted, suggested
+from services.mechanism.requests import check_same, digest_of
 from services.mechanism.session import Session, packed_candidates, session_bytes
 from services.mechanism.sessions import InUse, Sessions
 from services.mechanism.state import FLOAT64_BYTES, Block, Measured, Start, View
@@ -128,7 +129,7 @@ class MechanismRoom:
             candidates: places that Suggest chooses among and Observe names by their index; encoded once. None: none.
             expires_after_s: seconds after its last use; 0: the server's default.
             seed: of everything drawn at random in it, 0 or more.
-            request_id: a repeat gets the first answer; empty: every call makes a session.
+            request_id: a repeat gets the first answer, another request is refused; empty: every call makes a session.
         """
         if not (math.isfinite(expires_after_s) and expires_after_s >= 0):
             raise InvalidFieldError(f"expires_after_s is {expires_after_s:g}; it is 0 (the server's default) or more.", field="expires_after_s")
@@ -136,7 +137,10 @@ class MechanismRoom:
             raise InvalidFieldError(f"seed is {seed}; it is 0 to 2^63 − 1.", field="seed")
         await self._journal.prepare()
         await self._sessions.purge()
+        asked = {"model_name": model_name, "model_version": model_version, "expires_after_s": float(expires_after_s), "seed": seed}
+        digest = await self._lanes.run(deadline, digest_of, asked, candidates, {}) if request_id else ""
         if request_id and (there := await self._journal.session_of_request(request_id)):
+            check_same(request_id, there.request_digest, digest, "made a session")
             return made_of(there)
         with self._mechanism(model_name, model_version) as (model, section):
             described, mean = await self._described(model, section, candidates, deadline)
@@ -149,7 +153,7 @@ class MechanismRoom:
                 model.identity, session_id, 1, section.points, 0 if described is None else len(described.latents), needed, now + lasts_s
             )
             kept = packed_candidates(described), made_text(made)
-            row = SessionRow(session_id, request_id, *_facts(model), mean, now, lasts_s, now + lasts_s, seed, *kept)
+            row = SessionRow(session_id, request_id, digest, *_facts(model), mean, now, lasts_s, now + lasts_s, seed, *kept)
             try:
                 session = Session(row, await self._lanes.run(deadline, SessionPosterior, start), described, features_of(model))
                 if described is not None:
@@ -160,6 +164,7 @@ class MechanismRoom:
                 raise
             if stored.id != session_id:  # another call with this request_id was quicker
                 self._sessions.memory.release(session_id)
+                check_same(request_id, stored.request_digest, digest, "made a session")
                 return made_of(stored)
             self._sessions.add(session)
             return made
@@ -185,14 +190,17 @@ class MechanismRoom:
             candidate_index: (n,) int64, which registered candidates they are.
             y: (n,) float64 measured.
             y_unit: its unit as declared; empty: not declared.
-            request_id: a repeat gets the first answer, `repeated`; empty: every call observes.
+            request_id: a repeat gets the first answer, `repeated`, and other values are refused; empty: every call observes.
             expected_revision: that the session must have; 0: not checked.
         """
         if (given is None) == (candidate_index is None):
             both = "both" if given is not None else "neither"
             raise InvalidFieldError(f"Of the mechanisms' values and candidate_index {both} were given; give one of them.", field="candidate_index")
         async with self._sessions.use(session_id, deadline) as use:
+            where = {} if candidate_index is None else {"candidate_index": candidate_index}
+            digest = await use.call.run(digest_of, {"y_unit": y_unit}, given, {"y": y} | where) if request_id else ""
             if request_id and (there := await self._journal.observation_of_request(session_id, request_id)):
+                check_same(request_id, there.request_digest, digest, "observed in this session")
                 return observed_of(use.session.row, there.answer, repeated=True)
             revision = use.session.revision
             if expected_revision not in {0, revision}:
@@ -200,7 +208,7 @@ class MechanismRoom:
                 facts = {"expected_revision": str(expected_revision), "revision": str(revision), "session_id": session_id}
                 raise SessionConflictError(message, field="expected_revision", metadata=facts)
             points = await _points(use, given, candidate_index, y, y_unit)
-            return await finished(self._take(use, points, y, request_id))
+            return await finished(self._take(use, points, y, (request_id, digest)))
 
     async def suggest(
         self,
@@ -277,8 +285,8 @@ class MechanismRoom:
         empty = Checked(name.partition(".")[2], empty_inputs(model.signature(name), 1), 1)
         return None, (await describe(model, section, empty, deadline)).mean
 
-    async def _take(self, use: InUse, points: Described, y: Float64, request_id: str) -> Observed:
-        """Works a block out, stores it, and only then takes it in."""
+    async def _take(self, use: InUse, points: Described, y: Float64, request: tuple[str, str]) -> Observed:
+        """Works a block out, stores it, and only then takes it in. `request`: its request_id and digest."""
         session, row = use.session, use.session.row
         self._sessions.reserve(session, len(y))
         known = np.concatenate((session.posterior.points(), points.latents))
@@ -288,7 +296,7 @@ class MechanismRoom:
         revision, held_points = session.revision + 1, session.posterior.count + len(block)
         answer = observed_bytes(block, revision, held_points)
         expires_s = self._sessions.expires_s(row)
-        await self._journal.add_observation(ObservationRow(row.id, revision, request_id, stored, answer), expires_s)
+        await self._journal.add_observation(ObservationRow(row.id, revision, *request, stored, answer), expires_s)
         use.held.stored_s = expires_s
         try:
             await self._lanes.run(math.inf, session.take, block)
