@@ -143,7 +143,7 @@ class Candidates:
             self._columns = grown
 
 
-def candidate_bytes(count: int, terms: int, size: int, *, rank: int, added: int, features: int) -> int:
+def candidate_bytes(count: int, terms: int, size: int, *, rank: int, added: int, features: int, kept: bool = True) -> int:
     """What C candidates take.
 
     Args:
@@ -153,6 +153,7 @@ def candidate_bytes(count: int, terms: int, size: int, *, rank: int, added: int,
         rank: r, of the root before any observation.
         added: points observed since.
         features: F, of the paths; 0 where there are none.
+        kept: whether they have room for columns; those of one call alone have none.
     """
-    own = count * (size + 1 + terms * (rank + room_for(added) + 5))
+    own = count * (size + 1 + terms * (rank + (room_for(added) if kept else 0) + 5))
     return FLOAT64_BYTES * (own + (POOL * (terms * features + count + rank + added) if features else 0))

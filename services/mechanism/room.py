@@ -19,6 +19,7 @@ from services.engine.graph import empty_inputs
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
 from services.mechanism.answers import Float64, Int64, Observed, Predicted, SessionDeleted, SessionMade, Suggested
+from services.mechanism.candidates import candidate_bytes
 from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.graphs import Described, describe, rows_of
 from services.mechanism.inputs import Checked, Given, checked, checked_index, checked_y
@@ -28,8 +29,8 @@ from services.mechanism.records import identity_of, made_of, made_text, observed
 from services.mechanism.requests import check_same, digest_of
 from services.mechanism.session import Session, packed_candidates, session_bytes
 from services.mechanism.sessions import InUse, Sessions
-from services.mechanism.state import FLOAT64_BYTES, Block, Measured, Start, View
-from services.mechanism.strategies import Pick, Wish
+from services.mechanism.state import Block, Measured, Start, View
+from services.mechanism.strategies import Pick, Wish, batch_bytes
 from services.mechanism.suggesting import features_of, pick, tell
 from services.mechanism.wishes import check_wish, checked_wish
 
@@ -253,8 +254,9 @@ class MechanismRoom:
                 if session.described is None:
                     raise InvalidFieldError("The session has no candidates. Send some, or name them in CreateSession.", field="candidates")
                 check_wish(use.call.model, wish, session.candidate_count)
-                told = await session.told(use.call)
-                return suggested(use.told_by, await pick(use.call, told, wish, view))
+                with self._sessions.borrowed(batch_bytes(wish.count, session.candidate_count, len(view.centred))):
+                    told = await session.told(use.call)
+                    return suggested(use.told_by, await pick(use.call, told, wish, view))
         with self._mechanism(model_name, model_version) as (model, section):
             wish = wished(section)
             if candidates is None:
@@ -309,10 +311,13 @@ class MechanismRoom:
         """Picks among candidates that come with the request."""
         found = checked(call.model, call.section, candidates, "candidates.")
         check_wish(call.model, wish, found.rows)
-        self._sessions.memory.check(FLOAT64_BYTES * found.rows * len(view.root) * len(view.centred))
-        described = await describe(call.model, call.section, found, call.deadline)
-        told = await tell(call, described, view, seed if wish.strategy == "thompson" else None)
-        return await pick(call, told, wish, view)
+        drawn, terms, rank = wish.strategy == "thompson", len(view.centred), len(view.root)
+        features = features_of(call.model) if drawn else 0
+        needed = candidate_bytes(found.rows, terms, view.points.shape[1], rank=rank, added=0, features=features, kept=False)
+        with self._sessions.borrowed(needed + batch_bytes(wish.count, found.rows, terms)):
+            described = await describe(call.model, call.section, found, call.deadline)
+            told = await tell(call, described, view, seed if drawn else None)
+            return await pick(call, told, wish, view)
 
     @contextmanager
     def _mechanism(self, name: str, version: int) -> Iterator[tuple[ServingModel, MechanismSection]]:
