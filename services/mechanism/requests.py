@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from dichroic.errors import RequestIdReusedError
 from services.mechanism.inputs import Given, NDArray
 
 
-def digest_of(facts: dict[str, str | int | float], given: Given | None, arrays: dict[str, NDArray]) -> str:
+def digest_of(facts: Mapping[str, object], given: Given | None, arrays: dict[str, NDArray]) -> str:
     """SHA-256, hexadecimal, of what was asked for; expected_revision and the deadline are not, because a repeat may change them.
 
     Args:
@@ -21,7 +22,7 @@ def digest_of(facts: dict[str, str | int | float], given: Given | None, arrays: 
     """
     digest = hashlib.sha256()
 
-    def add(content: bytes | NDArray) -> None:
+    def add(content: bytes | memoryview) -> None:
         # Lengths first: no two requests are the same bytes cut elsewhere.
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)
@@ -31,7 +32,7 @@ def digest_of(facts: dict[str, str | int | float], given: Given | None, arrays: 
     named = {f"given.{name}": values for name, values in ({} if given is None else given.values).items()} | arrays
     for name, array in sorted(named.items()):
         add(json.dumps([name, array.dtype.str, array.shape]).encode())
-        add(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        add(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
