@@ -19,7 +19,7 @@ from dichroic.cli_files import FileError, check_output, read_arrays, read_data, 
 from dichroic.cli_mechanism import Run, add_mechanism_commands
 from dichroic.cli_show import ProgressLine, as_json, model_text, models_table
 from dichroic.client import Client
-from dichroic.errors import DichroicError, MessageTooLargeError, SessionConflictError
+from dichroic.errors import DichroicError, MessageTooLargeError, RequestIdReusedError, SessionConflictError
 from dichroic.wire import NDArray
 
 OK, BAD_INPUT, SERVER_FAILED, INTERRUPTED = 0, 2, 3, 130
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FileError as error:
         return _say(str(error), BAD_INPUT)
     except DichroicError as error:
-        ours = error.status in {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"} or isinstance(error, MessageTooLargeError | SessionConflictError)
+        of_ours = MessageTooLargeError | SessionConflictError | RequestIdReusedError
+        ours = error.status in {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"} or isinstance(error, of_ours)
         return _say(f"{error.reason}: {error.message}", BAD_INPUT if ours else SERVER_FAILED)
     except BrokenPipeError:
         # `dichroic models | head`: the reader has what it wanted. Python would complain once more when it flushes at exit.

@@ -232,6 +232,13 @@ class SessionConflictError(DichroicError):
     status = "ABORTED"
 
 
+class RequestIdReusedError(DichroicError):
+    """A request_id came again with another request than the first. Nothing was done. `metadata`: `request_id`."""
+
+    reason = "REQUEST_ID_REUSED"
+    status = "ABORTED"
+
+
 class SessionModelChangedError(DichroicError):
     """The bundle that the session was made from no longer serves. `metadata`: `session_id`, `model_name`, `model_version`, `digest`."""
 

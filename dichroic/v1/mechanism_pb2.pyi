@@ -253,7 +253,7 @@ class SuggestRequest(_message.Message):
     part: _builtins.str
     """Which part, as in PredictResponse.part_names. Required by "part_sd"; empty (the default) for the others."""
     count: _builtins.int
-    """How many candidates to pick, 1 to C; of "thompson" 128 at most. 0 (the default) means 1."""
+    """How many candidates to pick, 1 to C and 512 at most; of "thompson" 128. 0 (the default) means 1."""
     kappa: _builtins.float
     """Of "ucb": how many standard deviations, > 0. 0 (the default) means 2."""
     goal: _builtins.str
@@ -374,7 +374,7 @@ class CreateSessionRequest(_message.Message):
     """Of what "thompson" draws, 0 or more: the same candidates, observations and seed give the same picks. Default 0."""
     request_id: _builtins.str
     """The caller's name for this request, any text: a repeat with the same one gets the first answer and makes no second
-    session. Empty (the default) means every request makes one.
+    session; another request with it is refused, so choose one that nobody else will. Empty (the default) means every request makes one.
     """
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MechanismInput]:
@@ -465,7 +465,7 @@ class ObserveRequest(_message.Message):
     """The unit of y, compared with the model's: another one is refused, nothing is converted. Empty (the default) means not declared."""
     request_id: _builtins.str
     """The caller's name for this request, any text: a repeat with the same one gets the first answer and observes
-    nothing anew. Empty (the default) means every request observes.
+    nothing anew; other places or y with it are refused. expected_revision may be another. Empty (the default) means every request observes.
     """
     expected_revision: _builtins.int
     """The revision that the caller believes the session to be at, >= 1. 0 (the default) means any."""
@@ -479,7 +479,9 @@ class ObserveRequest(_message.Message):
 
     @_builtins.property
     def y(self) -> _array_pb2.Array:
-        """(n,) float64, finite, n at most 512: the measured values, in the unit of the model's quantity. Required."""
+        """(n,) float64, finite, n at most 512: the measured values, in the unit of the model's quantity, and within 10^6 of its standard deviations
+        (the manifest's `mechanism.quantity.sd`) of the model's mean: what is beyond is in another unit, or a fault of the sensor. Required.
+        """
 
     def __init__(
         self,

@@ -118,7 +118,8 @@ class MechanismServiceServicer:
 
     def CreateSession(self, request, context):
         """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
+        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`;
+        ABORTED `REQUEST_ID_REUSED` (the request_id came before with another request; nothing was made).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +128,8 @@ class MechanismServiceServicer:
     def Observe(self, request, context):
         """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
         request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
+        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`), or
+        `REQUEST_ID_REUSED` (the request_id came before in this session with other places or y; nothing was observed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

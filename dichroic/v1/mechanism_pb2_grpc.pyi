@@ -58,12 +58,14 @@ class MechanismServiceStub:
     """Ranks candidates: where to measure next. Of several picks, each is made as if those before it had been measured."""
     CreateSession: _grpc.UnaryUnaryMultiCallable[_mechanism_pb2.CreateSessionRequest, _mechanism_pb2.CreateSessionResponse]
     """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
+    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`;
+    ABORTED `REQUEST_ID_REUSED` (the request_id came before with another request; nothing was made).
     """
     Observe: _grpc.UnaryUnaryMultiCallable[_mechanism_pb2.ObserveRequest, _mechanism_pb2.ObserveResponse]
     """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
     request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
+    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`), or
+    `REQUEST_ID_REUSED` (the request_id came before in this session with other places or y; nothing was observed).
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_mechanism_pb2.DeleteSessionRequest, _mechanism_pb2.DeleteSessionResponse]
     """Ends a session; what it observed is gone."""
@@ -98,12 +100,14 @@ class MechanismServiceAsyncStub(MechanismServiceStub):
     """Ranks candidates: where to measure next. Of several picks, each is made as if those before it had been measured."""
     CreateSession: _aio.UnaryUnaryMultiCallable[_mechanism_pb2.CreateSessionRequest, _mechanism_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
+    Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`;
+    ABORTED `REQUEST_ID_REUSED` (the request_id came before with another request; nothing was made).
     """
     Observe: _aio.UnaryUnaryMultiCallable[_mechanism_pb2.ObserveRequest, _mechanism_pb2.ObserveResponse]  # type: ignore[assignment]
     """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
     request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
+    Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`), or
+    `REQUEST_ID_REUSED` (the request_id came before in this session with other places or y; nothing was observed).
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_mechanism_pb2.DeleteSessionRequest, _mechanism_pb2.DeleteSessionResponse]  # type: ignore[assignment]
     """Ends a session; what it observed is gone."""
@@ -153,7 +157,8 @@ class MechanismServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mechanism_pb2.CreateSessionResponse, _abc.Awaitable[_mechanism_pb2.CreateSessionResponse]]:
         """Makes a session of a model. Candidates given here are encoded once, and Suggest then need not be sent them.
-        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`.
+        Errors: RESOURCE_EXHAUSTED `SESSION_MEMORY` (it would not fit into what the server allows sessions); FAILED_PRECONDITION `SESSION_STORE`;
+        ABORTED `REQUEST_ID_REUSED` (the request_id came before with another request; nothing was made).
         """
 
     @_abc_1.abstractmethod
@@ -164,7 +169,8 @@ class MechanismServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_mechanism_pb2.ObserveResponse, _abc.Awaitable[_mechanism_pb2.ObserveResponse]]:
         """Conditions a session's posterior on new measurements. It is answered once they are safe on the server's disk, and a repeat with the same
         request_id gets the first answer again: after an error of the network it is safe to send the same request again, unchanged.
-        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`).
+        Errors: ABORTED `SESSION_CONFLICT` (the session is at another revision than expected_revision; nothing was observed; metadata `revision`), or
+        `REQUEST_ID_REUSED` (the request_id came before in this session with other places or y; nothing was observed).
         """
 
     @_abc_1.abstractmethod

@@ -79,7 +79,7 @@ class Candidates:
         self.half[:, :, here] = half.transpose(2, 1, 0)
 
     def advance(self, block: Block, rows: Float64) -> None:
-        """Conditions on a block of k points; `rows` (C, T, k): the graph `rows` of the candidates and the block's latents."""
+        """Conditions on k points, as Block.for_candidates gives them; `rows` (C, T, k): the graph `rows` of the candidates and their latents."""
         count, known = len(block), len(self.half)
         self._grow(count)
         flat, columns = self.half.reshape(known, -1), self._columns.reshape(len(self._columns), -1)
@@ -143,7 +143,7 @@ class Candidates:
             self._columns = grown
 
 
-def candidate_bytes(count: int, terms: int, size: int, *, rank: int, added: int, features: int) -> int:
+def candidate_bytes(count: int, terms: int, size: int, *, rank: int, added: int, features: int, kept: bool = True) -> int:
     """What C candidates take.
 
     Args:
@@ -153,6 +153,7 @@ def candidate_bytes(count: int, terms: int, size: int, *, rank: int, added: int,
         rank: r, of the root before any observation.
         added: points observed since.
         features: F, of the paths; 0 where there are none.
+        kept: whether they have room for columns; those of one call alone have none.
     """
-    own = count * (size + 1 + terms * (rank + room_for(added) + 5))
+    own = count * (size + 1 + terms * (rank + (room_for(added) if kept else 0) + 5))
     return FLOAT64_BYTES * (own + (POOL * (terms * features + count + rank + added) if features else 0))

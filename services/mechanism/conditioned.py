@@ -87,13 +87,13 @@ class SessionPosterior:
         of_first, of_added = before @ start.root.T, total[:, :n] @ own_rows.T  # l of the points that are there, exact
         carried = of_added @ own_rows  # lᵀ A, (k, N)
         carried[:, : self._first] += of_first @ start.root
-        in_graph = before @ start.arrays["inverse"].T if "root" in start.arrays else of_first
         prior = np.sum(measured.factor**2 * measured.prior, axis=1)
 
         gauge_rows = measured.rows[:, :, : self._first] @ start.arrays["reference"] * start.centred  # (k, T)
         all_gauge_rows = np.concatenate((self._arrays["gauge_rows"][:, :n], gauge_rows.T), axis=1)
         alpha = np.concatenate((self._arrays["alpha"][:n], np.zeros(count)))
-        rows, loads = np.zeros((count, n + count)), np.zeros((count, self.rank + count))
+        first, last = len(start.root), len(start.root) + self.added  # what is added to the root, in l
+        rows, loads = np.zeros((count, n + count)), np.zeros((count, last + count))
         noise, scale, innovation = np.empty(count), np.empty(count), np.empty(count)
         for j in range(count):
             size = n + j
@@ -110,12 +110,23 @@ class SessionPosterior:
             rows[j, :size] /= scale[j]
             rows[j, size] = 1 / scale[j]
             alpha[: size + 1] += rows[j, : size + 1] * innovation[j]
-            loads[j, : self._first_rank], loads[j, self._first_rank : self.rank] = in_graph[j], of_added[j]
-            loads[j, self.rank : self.rank + j] = across
+            loads[j, :first], loads[j, first:last], loads[j, last : last + j] = of_first[j], of_added[j], across
         gauge_half = rows @ all_gauge_rows.T
         weight = start.noise.variance / noise
         duplicate = self._duplicates(measured.latents)
         return Block(measured.latents, measured.y, noise, weight, duplicate, rows, loads, scale, innovation, gauge_half, gauge_rows)
+
+    def first_not_finite(self, block: Block) -> int | None:
+        """The first point of a planned block that holds, or leaves in α and the gauge's means, a number that is not finite; None: none does."""
+        count = len(block)
+        alpha = np.concatenate((self._arrays["alpha"][: self.count], np.zeros(count)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            alphas = alpha + np.cumsum(block.root_rows * block.innovation[:, None], axis=0)
+            gauge_means = self._arrays["gauge_mean"] + np.cumsum(block.gauge_half * block.innovation[:, None], axis=0)
+        finite = np.ones(count, bool)
+        for array in (*block.arrays().values(), alphas, gauge_means):
+            finite &= np.isfinite(array).reshape(count, -1).all(axis=1)
+        return None if finite.all() else int(np.argmin(finite))
 
     def apply(self, block: Block) -> None:
         """Takes a block in that was planned for this very state.
@@ -124,7 +135,7 @@ class SessionPosterior:
             ValueError: it was planned for another number of points.
         """
         n, r, count = self.count, self.rank, len(block)
-        if block.root_rows.shape != (count, n + count) or block.loads.shape != (count, r + count):
+        if block.root_rows.shape != (count, n + count) or block.loads.shape != (count, len(self.start.root) + self.added + count):
             raise ValueError(f"the block is for {block.root_rows.shape[1] - count} points, the session has {n}")
         if room_for(self.added + count) > self._room:
             self._allocate(room_for(self.added + count))

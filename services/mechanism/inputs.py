@@ -9,7 +9,7 @@ import numpy as np
 
 from dichroic.bundle import TensorSpec
 from dichroic.bundle.arrays import Arrays
-from dichroic.bundle.mechanism_section import INPUT_DTYPES, Mechanism, MechanismSection
+from dichroic.bundle.mechanism_section import INPUT_DTYPES, MeasuredQuantity, Mechanism, MechanismSection
 from dichroic.errors import (
     InvalidFieldError,
     InvalidTensorError,
@@ -23,6 +23,8 @@ from services.engine.runtime import first_non_finite_row
 from services.mechanism.answers import Bool, Float64, Int64
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
+# How far from the model's mean a measurement may be, in standard deviations of the quantity: beyond is another unit, or a sensor's fault.
+MOST_SD = 1e6
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,21 @@ def outside(section: MechanismSection, inputs: Arrays, rows: int) -> Bool:
     return found
 
 
-def checked_y(y: NDArray, rows: int, unit: str, expected_unit: str) -> Float64:
+def checked_y(y: NDArray, rows: int, unit: str, quantity: MeasuredQuantity, mean: float) -> Float64:
     """Measured values, one for each of `rows` points.
+
+    Args:
+        y: as sent.
+        rows: points.
+        unit: as declared; empty: not declared.
+        quantity: what the model's y is.
+        mean: μ of the model.
 
     Raises:
         UnitMismatchError: another unit was declared.
-        InvalidTensorError: no float64 (n,), none at all, another number than points, NaN or infinity.
+        InvalidTensorError: no float64 (n,), none at all, another number than points, NaN, infinity, or beyond MOST_SD; names the row.
     """
-    check_unit(unit, expected_unit, "y_unit")
+    check_unit(unit, quantity.unit, "y_unit")
     if y.dtype != np.float64 or y.ndim != 1:
         raise InvalidTensorError(f"y is {y.dtype.name} of shape {y.shape}; send float64 of shape (n,), one value for each point.", field="y")
     if not len(y):
@@ -116,6 +125,15 @@ def checked_y(y: NDArray, rows: int, unit: str, expected_unit: str) -> Float64:
     row = first_non_finite_row(y)
     if row is not None:
         raise InvalidTensorError(f"y of row {row} is {y[row]}; a measurement that failed is no observation. Leave the row out.", field="y", row=row)
+    with np.errstate(over="ignore"):
+        far = np.abs(y - mean) > MOST_SD * quantity.sd
+    if far.any():
+        row = int(np.argmax(far))
+        message = (
+            f"y of row {row} is {y[row]:g}; this model takes {quantity.name} in {quantity.unit}, {mean:.3g} ± {quantity.sd:.3g} in training, and "
+            f"nothing beyond {MOST_SD:.0e} such deviations. It is in another unit or a fault of the sensor: convert it, or leave the row out."
+        )
+        raise InvalidTensorError(message, field="y", row=row)
     return y
 
 

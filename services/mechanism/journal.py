@@ -18,7 +18,7 @@ from typing import TypeVar
 from dichroic.errors import SessionStoreError
 
 FILE_NAME = "sessions.sqlite3"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # How long an expired session's id is kept, to be told apart from one that never was.
 TOMBSTONE_S = 90 * 86400.0
 # How long to wait for another process that has the file open, before it is called an error.
@@ -26,13 +26,14 @@ BUSY_S = 2.0
 
 SCHEMA = """
 CREATE TABLE sessions (
-  id TEXT PRIMARY KEY, request_id TEXT NOT NULL, model_name TEXT NOT NULL, model_version INTEGER NOT NULL, digest TEXT NOT NULL, mean REAL NOT NULL,
-  created_s REAL NOT NULL, expires_after_s REAL NOT NULL, expires_s REAL NOT NULL, seed INTEGER NOT NULL, candidates BLOB, answer TEXT NOT NULL
+  id TEXT PRIMARY KEY, request_id TEXT NOT NULL, request_digest TEXT NOT NULL, model_name TEXT NOT NULL, model_version INTEGER NOT NULL,
+  digest TEXT NOT NULL, mean REAL NOT NULL, created_s REAL NOT NULL, expires_after_s REAL NOT NULL, expires_s REAL NOT NULL, seed INTEGER NOT NULL,
+  candidates BLOB, answer TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX sessions_request ON sessions (request_id) WHERE request_id <> '';
 CREATE TABLE observations (
-  session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE, revision INTEGER NOT NULL, request_id TEXT NOT NULL, block BLOB NOT NULL,
-  answer BLOB NOT NULL, PRIMARY KEY (session_id, revision)
+  session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE, revision INTEGER NOT NULL, request_id TEXT NOT NULL,
+  request_digest TEXT NOT NULL, block BLOB NOT NULL, answer BLOB NOT NULL, PRIMARY KEY (session_id, revision)
 ) STRICT;
 CREATE UNIQUE INDEX observations_request ON observations (session_id, request_id) WHERE request_id <> '';
 CREATE TABLE tombstones (id TEXT PRIMARY KEY, expired_s REAL NOT NULL) STRICT;
@@ -43,10 +44,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class SessionRow:
-    """A session as it was made. Times in seconds since 1970; `candidates`: packed arrays; `answer`: CreateSession's, JSON; `mean`: μ of the model."""
+    """A session as it was made.
+
+    Times in seconds since 1970; `request_digest`: see requests.digest_of; `candidates`: packed arrays; `answer`: CreateSession's, JSON; `mean`: μ of
+    the model.
+    """
 
     id: str
     request_id: str
+    request_digest: str
     model_name: str
     model_version: int
     digest: str
@@ -66,6 +72,7 @@ class ObservationRow:
     session_id: str
     revision: int
     request_id: str
+    request_digest: str
     block: bytes
     answer: bytes
 
@@ -171,10 +178,11 @@ def _open(folder: Path) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         with _transaction(db):
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version > SCHEMA_VERSION:
+            if version not in {0, SCHEMA_VERSION}:
+                age = "newer" if version > SCHEMA_VERSION else "older"
                 message = (
-                    f"The journal {folder / FILE_NAME} has schema {version}, from a newer Dichroic; this one knows {SCHEMA_VERSION}. "
-                    "Run the newer server, or name another folder by DICHROIC_SESSIONS."
+                    f"The journal {folder / FILE_NAME} has schema {version}, from {'a' if age == 'newer' else 'an'} {age} Dichroic; this one knows "
+                    f"{SCHEMA_VERSION}. Run the {age} server, or name another folder by DICHROIC_SESSIONS."
                 )
                 raise SessionStoreError(message, metadata={"schema": str(version), "known": str(SCHEMA_VERSION)})
             if version == 0:
@@ -214,7 +222,7 @@ def _add_session(db: sqlite3.Connection, row: SessionRow) -> SessionRow:
 
 def _add_observation(db: sqlite3.Connection, row: ObservationRow, expires_s: float) -> None:
     with _transaction(db):
-        db.execute("INSERT INTO observations VALUES (?, ?, ?, ?, ?)", tuple(vars(row).values()))
+        db.execute("INSERT INTO observations VALUES (?, ?, ?, ?, ?, ?)", tuple(vars(row).values()))
         db.execute("UPDATE sessions SET expires_s = ? WHERE id = ?", (expires_s, row.session_id))
 
 

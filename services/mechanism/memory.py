@@ -9,6 +9,8 @@ from dichroic.errors import SessionMemoryError
 
 # When others that are in use may be done.
 RETRY_S = 1.0
+# How ids begin that stand for one call and no session.
+CALL = "call "
 
 
 class Memory:
@@ -20,13 +22,13 @@ class Memory:
 
     @property
     def taken_bytes(self) -> int:
-        """By all sessions."""
+        """By all sessions, and by calls that are being answered."""
         return sum(self._taken.values())
 
     @property
     def sessions(self) -> int:
         """How many are in memory."""
-        return len(self._taken)
+        return sum(not each.startswith(CALL) for each in self._taken)
 
     def check(self, needed: int) -> None:
         """Refuses what could never fit.
@@ -36,8 +38,8 @@ class Memory:
         """
         if needed > self.max_bytes:
             message = (
-                f"The session needs {needed} bytes; all sessions together may take {self.max_bytes} (DICHROIC_SESSION_MAX_BYTES). "
-                "Name fewer candidates, observe fewer points, or let the server have more."
+                f"The request needs {needed} bytes; all sessions together may take {self.max_bytes} (DICHROIC_SESSION_MAX_BYTES). "
+                "Name fewer candidates, observe fewer points, ask for fewer picks, or let the server have more."
             )
             raise SessionMemoryError(message, metadata={"needed_bytes": str(needed), "max_bytes": str(self.max_bytes)})
 
@@ -60,7 +62,7 @@ class Memory:
                 dropped.append(other)
                 others -= taken
         if others + needed > self.max_bytes:
-            message = f"The session needs {needed} bytes, and sessions in use at this moment have {others} of {self.max_bytes}. Try again soon."
+            message = f"The request needs {needed} bytes, and sessions in use at this moment have {others} of {self.max_bytes}. Try again soon."
             raise SessionMemoryError(message, retry_delay_s=RETRY_S, metadata={"needed_bytes": str(needed), "max_bytes": str(self.max_bytes)})
         for other in dropped:
             del self._taken[other]

@@ -37,7 +37,8 @@ def posterior_inputs(bundle: Bundle, rows: Rows) -> Arrays:
 
     Beside them: `gauge_rows` (T, N), the covariances of the gauge's means r_t with f at the points; `noise_root`, (N,) the points' noise standard
     deviations, or of inducing points (M, r) what stands for them: C with A (K + C Cᵀ) Aᵀ = 1 for the root A; and where `inverse` is in low rank,
-    `root` (N, N) L⁻¹.
+    `root` (N, N) L⁻¹ and `basis` (N, r) U. U is another on every machine, in signs and in turns of what has equal eigenvalues: nothing that outlives
+    the process may be in its coordinates.
 
     Args:
         bundle: of kind mechanism.
@@ -106,7 +107,7 @@ def _exact(section: MechanismSection, arrays: Arrays, kernel: Float64, gauge_row
     if section.truncation is None:
         return found
     basis = _leading(section.truncation.rank, section.truncation.bound, root, noise)
-    return found | {"root": root, "inverse": basis.T @ root, "gauge_half": basis.T @ found["gauge_half"]}
+    return found | {"root": root, "basis": basis, "inverse": basis.T @ root, "gauge_half": basis.T @ found["gauge_half"]}
 
 
 def _leading(rank: int, bound: float, root: Float64, noise: Float64) -> Float64:

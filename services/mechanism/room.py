@@ -14,21 +14,23 @@ import numpy as np
 
 from dichroic.bundle import MechanismSection
 from dichroic.bundle.arrays import pack
-from dichroic.errors import InvalidFieldError, SessionConflictError, UnsupportedCapabilityError
+from dichroic.errors import InvalidFieldError, InvalidTensorError, SessionConflictError, UnsupportedCapabilityError
 from services.engine.graph import empty_inputs
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
 from services.mechanism.answers import Float64, Int64, Observed, Predicted, SessionDeleted, SessionMade, Suggested
+from services.mechanism.candidates import candidate_bytes
 from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.graphs import Described, describe, rows_of
 from services.mechanism.inputs import Checked, Given, checked, checked_index, checked_y
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
 from services.mechanism.lanes import Call, Lanes, finished
 from services.mechanism.records import identity_of, made_of, made_text, observed_bytes, observed_of, predicted, suggested
+from services.mechanism.requests import check_same, digest_of
 from services.mechanism.session import Session, packed_candidates, session_bytes
 from services.mechanism.sessions import InUse, Sessions
-from services.mechanism.state import FLOAT64_BYTES, Block, Measured, Start, View
-from services.mechanism.strategies import Pick, Wish
+from services.mechanism.state import Block, Measured, Start, View
+from services.mechanism.strategies import Pick, Wish, batch_bytes
 from services.mechanism.suggesting import features_of, pick, tell
 from services.mechanism.wishes import check_wish, checked_wish
 
@@ -128,7 +130,7 @@ class MechanismRoom:
             candidates: places that Suggest chooses among and Observe names by their index; encoded once. None: none.
             expires_after_s: seconds after its last use; 0: the server's default.
             seed: of everything drawn at random in it, 0 or more.
-            request_id: a repeat gets the first answer; empty: every call makes a session.
+            request_id: a repeat gets the first answer, another request is refused; empty: every call makes a session.
         """
         if not (math.isfinite(expires_after_s) and expires_after_s >= 0):
             raise InvalidFieldError(f"expires_after_s is {expires_after_s:g}; it is 0 (the server's default) or more.", field="expires_after_s")
@@ -136,7 +138,10 @@ class MechanismRoom:
             raise InvalidFieldError(f"seed is {seed}; it is 0 to 2^63 − 1.", field="seed")
         await self._journal.prepare()
         await self._sessions.purge()
+        asked = {"model_name": model_name, "model_version": model_version, "expires_after_s": float(expires_after_s), "seed": seed}
+        digest = await self._lanes.run(deadline, digest_of, asked, candidates, {}) if request_id else ""
         if request_id and (there := await self._journal.session_of_request(request_id)):
+            check_same(request_id, there.request_digest, digest, "made a session")
             return made_of(there)
         with self._mechanism(model_name, model_version) as (model, section):
             described, mean = await self._described(model, section, candidates, deadline)
@@ -149,7 +154,7 @@ class MechanismRoom:
                 model.identity, session_id, 1, section.points, 0 if described is None else len(described.latents), needed, now + lasts_s
             )
             kept = packed_candidates(described), made_text(made)
-            row = SessionRow(session_id, request_id, *_facts(model), mean, now, lasts_s, now + lasts_s, seed, *kept)
+            row = SessionRow(session_id, request_id, digest, *_facts(model), mean, now, lasts_s, now + lasts_s, seed, *kept)
             try:
                 session = Session(row, await self._lanes.run(deadline, SessionPosterior, start), described, features_of(model))
                 if described is not None:
@@ -160,6 +165,7 @@ class MechanismRoom:
                 raise
             if stored.id != session_id:  # another call with this request_id was quicker
                 self._sessions.memory.release(session_id)
+                check_same(request_id, stored.request_digest, digest, "made a session")
                 return made_of(stored)
             self._sessions.add(session)
             return made
@@ -185,14 +191,17 @@ class MechanismRoom:
             candidate_index: (n,) int64, which registered candidates they are.
             y: (n,) float64 measured.
             y_unit: its unit as declared; empty: not declared.
-            request_id: a repeat gets the first answer, `repeated`; empty: every call observes.
+            request_id: a repeat gets the first answer, `repeated`, and other values are refused; empty: every call observes.
             expected_revision: that the session must have; 0: not checked.
         """
         if (given is None) == (candidate_index is None):
             both = "both" if given is not None else "neither"
             raise InvalidFieldError(f"Of the mechanisms' values and candidate_index {both} were given; give one of them.", field="candidate_index")
         async with self._sessions.use(session_id, deadline) as use:
+            where = {} if candidate_index is None else {"candidate_index": candidate_index}
+            digest = await use.call.run(digest_of, {"y_unit": y_unit}, given, {"y": y} | where) if request_id else ""
             if request_id and (there := await self._journal.observation_of_request(session_id, request_id)):
+                check_same(request_id, there.request_digest, digest, "observed in this session")
                 return observed_of(use.session.row, there.answer, repeated=True)
             revision = use.session.revision
             if expected_revision not in {0, revision}:
@@ -200,7 +209,7 @@ class MechanismRoom:
                 facts = {"expected_revision": str(expected_revision), "revision": str(revision), "session_id": session_id}
                 raise SessionConflictError(message, field="expected_revision", metadata=facts)
             points = await _points(use, given, candidate_index, y, y_unit)
-            return await finished(self._take(use, points, y, request_id))
+            return await finished(self._take(use, points, y, (request_id, digest)))
 
     async def suggest(
         self,
@@ -245,8 +254,9 @@ class MechanismRoom:
                 if session.described is None:
                     raise InvalidFieldError("The session has no candidates. Send some, or name them in CreateSession.", field="candidates")
                 check_wish(use.call.model, wish, session.candidate_count)
-                told = await session.told(use.call)
-                return suggested(use.told_by, await pick(use.call, told, wish, view))
+                with self._sessions.borrowed(batch_bytes(wish.count, session.candidate_count, len(view.centred))):
+                    told = await session.told(use.call)
+                    return suggested(use.told_by, await pick(use.call, told, wish, view))
         with self._mechanism(model_name, model_version) as (model, section):
             wish = wished(section)
             if candidates is None:
@@ -277,8 +287,8 @@ class MechanismRoom:
         empty = Checked(name.partition(".")[2], empty_inputs(model.signature(name), 1), 1)
         return None, (await describe(model, section, empty, deadline)).mean
 
-    async def _take(self, use: InUse, points: Described, y: Float64, request_id: str) -> Observed:
-        """Works a block out, stores it, and only then takes it in."""
+    async def _take(self, use: InUse, points: Described, y: Float64, request: tuple[str, str]) -> Observed:
+        """Works a block out, stores it, and only then takes it in. `request`: its request_id and digest."""
         session, row = use.session, use.session.row
         self._sessions.reserve(session, len(y))
         known = np.concatenate((session.posterior.points(), points.latents))
@@ -288,7 +298,7 @@ class MechanismRoom:
         revision, held_points = session.revision + 1, session.posterior.count + len(block)
         answer = observed_bytes(block, revision, held_points)
         expires_s = self._sessions.expires_s(row)
-        await self._journal.add_observation(ObservationRow(row.id, revision, request_id, stored, answer), expires_s)
+        await self._journal.add_observation(ObservationRow(row.id, revision, *request, stored, answer), expires_s)
         use.held.stored_s = expires_s
         try:
             await self._lanes.run(math.inf, session.take, block)
@@ -301,10 +311,13 @@ class MechanismRoom:
         """Picks among candidates that come with the request."""
         found = checked(call.model, call.section, candidates, "candidates.")
         check_wish(call.model, wish, found.rows)
-        self._sessions.memory.check(FLOAT64_BYTES * found.rows * len(view.root) * len(view.centred))
-        described = await describe(call.model, call.section, found, call.deadline)
-        told = await tell(call, described, view, seed if wish.strategy == "thompson" else None)
-        return await pick(call, told, wish, view)
+        drawn, terms, rank = wish.strategy == "thompson", len(view.centred), len(view.root)
+        features = features_of(call.model) if drawn else 0
+        needed = candidate_bytes(found.rows, terms, view.points.shape[1], rank=rank, added=0, features=features, kept=False)
+        with self._sessions.borrowed(needed + batch_bytes(wish.count, found.rows, terms)):
+            described = await describe(call.model, call.section, found, call.deadline)
+            told = await tell(call, described, view, seed if drawn else None)
+            return await pick(call, told, wish, view)
 
     @contextmanager
     def _mechanism(self, name: str, version: int) -> Iterator[tuple[ServingModel, MechanismSection]]:
@@ -316,21 +329,30 @@ class MechanismRoom:
 
 
 def _planned(posterior: SessionPosterior, measured: Measured) -> tuple[Block, bytes]:
-    """The block, and its bytes for the journal."""
-    block = posterior.plan(measured)
+    """The block, and its bytes for the journal.
+
+    Raises:
+        InvalidTensorError: a number in it is not finite: once acknowledged, every later answer would be NaN.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
+        block = posterior.plan(measured)
+    row = posterior.first_not_finite(block)
+    if row is not None:
+        message = f"Row {row} cannot be taken in: what the session would know by it is not finite. Check its y and mechanisms, or leave the row out."
+        raise InvalidTensorError(message, field="y", row=row)
     return block, pack(block.arrays())
 
 
 async def _points(use: InUse, given: Given | None, candidate_index: Int64 | None, y: Float64, y_unit: str) -> Described:
     """Where the measured points are: `given`, or of the session's candidates."""
-    session, call, unit = use.session, use.call, use.call.section.quantity.unit
+    session, call, quantity, mean = use.session, use.call, use.call.section.quantity, use.session.row.mean
     if given is not None:
         found = checked(call.model, call.section, given)
-        checked_y(y, found.rows, y_unit, unit)
+        checked_y(y, found.rows, y_unit, quantity, mean)
         _check_points(found.rows)
         return await describe(call.model, call.section, found, call.deadline)
     index = checked_index(np.zeros(0, np.int64) if candidate_index is None else candidate_index, session.candidate_count)
-    checked_y(y, len(index), y_unit, unit)
+    checked_y(y, len(index), y_unit, quantity, mean)
     _check_points(len(index))
     there = session.described
     if there is None:

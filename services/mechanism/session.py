@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from dichroic.bundle.arrays import pack
 from services.mechanism.candidates import Candidates, candidate_bytes
@@ -27,7 +25,7 @@ class Session:
         features: F, of the paths of its candidates; 0 where the model knows none.
         revision: 1, and 1 more with each Observe.
         candidates: told and kept up to date when Suggest needs them.
-        waiting: blocks that `candidates` do not know yet, without the rows of the root.
+        waiting: blocks that `candidates` do not know yet, as they take them.
     """
 
     row: SessionRow
@@ -52,7 +50,7 @@ class Session:
         self.posterior.apply(block)
         self.revision += 1
         if self.described is not None:
-            self.waiting.append(replace(block, root_rows=np.zeros((len(block), 0))))
+            self.waiting.append(block.for_candidates(self.posterior.start.arrays.get("basis")))
 
     async def told(self, call: Call) -> Candidates:
         """Its candidates, up to date.

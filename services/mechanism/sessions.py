@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +27,7 @@ from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.graphs import Described
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
 from services.mechanism.lanes import Call, Lanes, locked
-from services.mechanism.memory import Memory
+from services.mechanism.memory import CALL, Memory
 from services.mechanism.session import Session, session_bytes
 from services.mechanism.state import Block, Start
 from services.mechanism.suggesting import features_of
@@ -122,6 +123,16 @@ class Sessions:
         for dropped in self.memory.reserve(session_id, needed, in_use=self._in_use):
             self._held[dropped].session = None
 
+    @contextlib.contextmanager
+    def borrowed(self, needed: int) -> Iterator[None]:
+        """Makes room for what one call takes until the block ends. Raises as reserve."""
+        call_id = CALL + secrets.token_hex(8)
+        self.reserve_bytes(call_id, needed)
+        try:
+            yield
+        finally:
+            self.memory.release(call_id)
+
     def add(self, session: Session) -> None:
         """A session that was just made, and is in the journal."""
         self._held[session.row.id] = held_of(session.row, session)
@@ -152,7 +163,7 @@ class Sessions:
         await self._journal.purge(now)
 
     def _in_use(self, session_id: str) -> bool:
-        # One that is not known yet is being made.
+        # One that is not known is being made, or stands for a call.
         return session_id not in self._held or self._held[session_id].lock.locked()
 
     async def _find(self, session_id: str) -> Held:

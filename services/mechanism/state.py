@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -95,7 +95,8 @@ class Block:
         weight: (k,) σ² over that.
         duplicate: (k,) bool.
         root_rows: (k, N + k) what the root gains.
-        loads: (k, r + k) l of each point in the root that the graphs use, the points before it in the block included.
+        loads: (k, R + k) l of each point in the root that nothing was cut from, the points before it in the block included. As candidates take it,
+            (k, r + k): in the root that the graphs use, which is another on every machine.
         scale: (k,) d.
         innovation: (k,) e.
         gauge_half: (k, T) what the gauge's half gains.
@@ -116,6 +117,17 @@ class Block:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def for_candidates(self, basis: Float64 | None) -> Self:
+        """As candidates take it: `loads` in the graphs' root, and without the rows of the root, which they do not need.
+
+        Args:
+            basis: (R, r) U of the posterior that serves now, on this machine; None where nothing was cut from the root.
+        """
+        loads = self.loads
+        if basis is not None:
+            loads = np.concatenate((np.ascontiguousarray(loads[:, : len(basis)]) @ basis, loads[:, len(basis) :]), axis=1)
+        return replace(self, root_rows=np.zeros((len(self), 0)), loads=loads)
 
     def arrays(self) -> Arrays:
         """By name, as the journal stores them."""

@@ -9,7 +9,7 @@ import numpy as np
 from services.mechanism.answers import Bool, Float64
 from services.mechanism.candidates import Candidates
 from services.mechanism.noise import normal_cdf, normal_density
-from services.mechanism.state import View
+from services.mechanism.state import FLOAT64_BYTES, View
 
 STRATEGIES = ("total_sd", "part_sd", "ucb", "ei", "thompson")
 GOALS = ("maximise", "minimise")
@@ -48,6 +48,11 @@ class Pick:
     total_mean: float
     total_sd: float
     part_sd: float
+
+
+def batch_bytes(count: int, candidates: int, terms: int) -> int:
+    """What so many picks take beside the candidates: a column (T, C) each, or of thompson what its path is made of."""
+    return FLOAT64_BYTES * count * candidates * terms
 
 
 class Batch:

@@ -14,6 +14,9 @@ from services.mechanism.graphs import check_features
 from services.mechanism.paths import POOL
 from services.mechanism.strategies import GOALS, KAPPA, STRATEGIES, Wish
 
+# Picks of one call: each keeps a column of all candidates for those after it.
+MOST_PICKS = 512
+
 
 def checked_wish(
     section: MechanismSection,
@@ -38,6 +41,9 @@ def checked_wish(
         raise InvalidFieldError(f"goal is {goal!r}; choose one of {', '.join(GOALS)}.", field="goal")
     if count < 1:
         raise InvalidFieldError(f"count is {count}; ask for 1 or more.", field="count")
+    if count > MOST_PICKS:
+        message = f"count is {count}; one call picks {MOST_PICKS} at most. Ask for fewer, observe those, and ask again."
+        raise InvalidFieldError(message, field="count")
     if not (math.isfinite(kappa) and kappa >= 0):
         raise InvalidFieldError(f"kappa is {kappa:g}; it is 0 (the default, {KAPPA:g}) or more.", field="kappa")
     # The constant is the same everywhere: nothing could be chosen by it.

@@ -74,7 +74,8 @@ def test_candidates_in_low_rank_stay_near() -> None:
     session, latents, y = session_of(world), places(20, 5), np.random.default_rng(2).normal(size=20)
     candidates = told(world, session, places(COUNT, 8))
     for j in range(20):
-        advance(world, candidates, observe(world, session, latents[j : j + 1], y[j : j + 1]))
+        block = observe(world, session, latents[j : j + 1], y[j : j + 1])
+        advance(world, candidates, block.for_candidates(session.start.arrays["basis"]))
     assert differs(candidates, afresh(world, latents, y, np.full(20, SIGMA2))) < 1e-5
 
 

@@ -21,6 +21,7 @@ from services.mechanism import Given
 from services.mechanism.inputs import checked, checked_index, checked_y, outside
 from tests.services.mechanism.world import FULL, Lab, World, places
 
+QUANTITY = World().section.quantity
 Change = Callable[[dict[str, Any]], Given]
 
 
@@ -122,9 +123,21 @@ def test_what_is_beyond_the_trained_range_is_said_so_and_no_error() -> None:
 )
 def test_bad_y_is_refused(y: Any, unit: str, kind: type[DichroicError], words: str, row: int | None) -> None:
     with pytest.raises(kind, match=words) as refused:
-        checked_y(y, 2, unit, "pm/V")
+        checked_y(y, 2, unit, QUANTITY, 0.4)
     assert (refused.value.field, refused.value.row) == ("y_unit" if unit else "y", row)
-    assert checked_y(np.ones(2), 2, "pm/V", "pm/V").tolist() == [1, 1]
+    assert checked_y(np.ones(2), 2, "pm/V", QUANTITY, 0.4).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("far", [1.1e6, -1.1e6, 1e200, np.finfo(np.float64).max, -np.finfo(np.float64).max])
+def test_a_y_that_nothing_measures_is_refused_with_what_would_be_expected(far: float) -> None:
+    quantity = QUANTITY.model_copy(update={"sd": 1e-12})
+    for each, scale in ((QUANTITY, 1.0), (quantity, 1e-12)):
+        y = np.array([0.4, 0.4 + far if far > 1e100 else 0.4 + far * scale])
+        with pytest.raises(InvalidTensorError, match=r"row 1 .*response in pm/V, 0.4 ± 1.*another unit or a fault") as refused:
+            checked_y(y, 2, "", each, 0.4)
+        assert (refused.value.field, refused.value.row) == ("y", 1)
+        y[1] = 0.4 + 0.9e6 * scale
+        assert checked_y(y, 2, "", each, 0.4) is y
 
 
 @pytest.mark.parametrize(

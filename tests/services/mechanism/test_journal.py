@@ -20,19 +20,20 @@ from services.mechanism.journal import FILE_NAME, SCHEMA_VERSION, Journal, Obser
 from tests.services.mechanism.world import Lab, World, places, soon
 
 ROOT = Path(__file__).parents[3]
-ROW = SessionRow("s", "", "divide", 1, "d" * 64, 0.4, 0.0, 100.0, 100.0, 0, None, "{}")
+ROW = SessionRow("s", "", "", "divide", 1, "d" * 64, 0.4, 0.0, 100.0, 100.0, 0, None, "{}")
 
 
-async def test_a_newer_schema_is_left_alone_with_a_clear_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step", "words"), [(1, "a newer"), (-1, "an older")])
+async def test_another_schema_is_left_alone_with_a_clear_error(step: int, words: str, tmp_path: Path) -> None:
     first = Journal(tmp_path, lambda: 0.0)
     await first.add_session(ROW)
     await first.close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + step}")
     db.close()
     before = (tmp_path / FILE_NAME).read_bytes()
     second = Journal(tmp_path, lambda: 0.0)
-    with pytest.raises(SessionStoreError, match=f"schema {SCHEMA_VERSION + 1}, from a newer Dichroic; this one knows {SCHEMA_VERSION}"):
+    with pytest.raises(SessionStoreError, match=f"schema {SCHEMA_VERSION + step}, from {words} Dichroic; this one knows {SCHEMA_VERSION}"):
         await second.session("s")
     await second.close()
     assert (tmp_path / FILE_NAME).read_bytes() == before
@@ -73,13 +74,13 @@ async def test_an_observation_of_a_session_that_is_gone_is_refused(tmp_path: Pat
     await made.add_session(ROW)
     await made.add_session(replace(ROW, id="t", request_id="once"))
     assert (await made.add_session(replace(ROW, id="u", request_id="once"))).id == "t"
-    await made.add_observation(ObservationRow("s", 2, "r", b"block", b"answer"), 200.0)
+    await made.add_observation(ObservationRow("s", 2, "r", "", b"block", b"answer"), 200.0)
     with pytest.raises(SessionStoreError):
-        await made.add_observation(ObservationRow("s", 2, "", b"block", b"answer"), 300.0)
+        await made.add_observation(ObservationRow("s", 2, "", "", b"block", b"answer"), 300.0)
     with pytest.raises(SessionStoreError):
-        await made.add_observation(ObservationRow("s", 3, "r", b"block", b"answer"), 300.0)
+        await made.add_observation(ObservationRow("s", 3, "r", "", b"block", b"answer"), 300.0)
     with pytest.raises(SessionStoreError):
-        await made.add_observation(ObservationRow("gone", 2, "", b"block", b"answer"), 300.0)
+        await made.add_observation(ObservationRow("gone", 2, "", "", b"block", b"answer"), 300.0)
     found = await made.session("s")
     assert found is not None
     assert found.expires_s == 200.0  # of all that failed nothing stayed

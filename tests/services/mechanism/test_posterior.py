@@ -41,6 +41,7 @@ def test_the_posterior_in_low_rank_spans_what_trainings_does() -> None:
     assert np.abs(found["inverse"].T @ found["inverse"] - wanted.loading.T @ wanted.loading).max() < 1e-7 * np.abs(wanted.loading).max() ** 2
     assert np.abs(found["gauge_half"].T @ found["gauge_half"] - wanted.gauge_half.T @ wanted.gauge_half).max() < 1e-9
     assert np.abs(found["root"] - world.posterior.inverse).max() < 1e-9
+    assert np.array_equal(found["inverse"], found["basis"].T @ found["root"])
 
 
 @pytest.mark.parametrize("count", [1, 96, 97, 300])

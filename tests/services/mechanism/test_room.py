@@ -156,6 +156,7 @@ BAD_WISHES: dict[str, tuple[type[DichroicError], str, str, dict[str, Any]]] = {
     "goal": (InvalidFieldError, "goal", "maximise, minimise", {"strategy": "ucb", "goal": "max"}),
     "count": (InvalidFieldError, "count", "1 or more", {"strategy": "ucb", "count": 0}),
     "too many": (InvalidFieldError, "count", "count is 13, but there are 12", {"strategy": "ucb", "count": 13}),
+    "too many at once": (InvalidFieldError, "count", "512 at most", {"strategy": "ucb", "count": 513}),
     "too many paths": (InvalidFieldError, "count", "has 128", {"strategy": "thompson", "count": 129}),
     "kappa": (InvalidFieldError, "kappa", "or more", {"strategy": "ucb", "kappa": -1.0}),
     "no kappa": (InvalidFieldError, "kappa", "or more", {"strategy": "ucb", "kappa": np.nan}),
@@ -202,6 +203,8 @@ async def test_bad_points_leave_the_session_as_it_was(lab: Lab) -> None:
     some = at(2)
     calls: list[tuple[type[DichroicError], Any]] = [
         (InvalidTensorError, {"given": some, "y": np.array([1, np.nan])}),
+        (InvalidTensorError, {"given": some, "y": np.array([1, 1e200])}),
+        (InvalidTensorError, {"candidate_index": np.array([1]), "y": np.array([-1e308])}),
         (UnitMismatchError, {"given": some, "y": np.ones(2), "y_unit": "V"}),
         (MissingMechanismError, {"given": Given({}), "y": np.ones(2)}),
         (InvalidTensorError, {"candidate_index": np.array([5]), "y": np.ones(1)}),
@@ -211,6 +214,27 @@ async def test_bad_points_leave_the_session_as_it_was(lab: Lab) -> None:
         with pytest.raises(kind):
             await lab.room.observe(made.session_id, soon(), **request)
     assert (await lab.room.observe(made.session_id, soon(), given=some, y=np.ones(2), expected_revision=1)).revision == 2
+
+
+async def test_what_is_not_finite_is_refused_before_it_is_stored(robust: Lab) -> None:
+    made = await robust.room.create_session("divide", 0, soon(), candidates=at(5, 8))
+    before = await robust.room.predict("", 0, at(3), soon(), session_id=made.session_id)
+    graph = robust.loader.graphs["rows"]
+    kept = graph.work
+
+    def work(inputs: dict[str, Any]) -> dict[str, Any]:
+        found = kept(inputs)
+        found["rows"][1] *= 1e308
+        return found
+
+    graph.work = work
+    with pytest.raises(InvalidTensorError, match=r"Row 1 .*not finite") as refused:
+        await robust.room.observe(made.session_id, soon(), given=at(2), y=np.ones(2))
+    assert (refused.value.field, refused.value.row) == ("y", 1)
+    graph.work = kept
+    await robust.restart()
+    after = await robust.room.predict("", 0, at(3), soon(), session_id=made.session_id)
+    assert (after.revision, after.total_mean.tolist()) == (1, before.total_mean.tolist())
 
 
 async def test_a_model_of_another_kind_has_no_mechanisms(lab: Lab) -> None:
@@ -242,6 +266,37 @@ async def test_more_candidates_than_memory_are_refused_without_a_session_too(tmp
     with pytest.raises(SessionMemoryError, match="30000"):
         await lab.room.suggest(soon(), model_name="divide", candidates=at(50, 8), strategy="ucb")
     await lab.room.close()
+
+
+async def test_what_suggest_takes_is_counted_while_it_is_answered_and_given_back(lab: Lab) -> None:
+    memory = lab.room._sessions.memory
+    made = await lab.room.create_session("divide", 0, soon(), candidates=at(50, 8))
+    other = await lab.room.create_session("divide", 0, soon(), candidates=at(10, 8))
+    before, seen = memory.taken_bytes, []
+    graph = lab.loader.graphs["rows"]
+    graph.before = lambda: seen.append((memory.taken_bytes - before, lab.room.sessions_in_memory))
+    count, terms, rank = 20, 3, 40
+    await lab.room.suggest(soon(), session_id=made.session_id, strategy="total_sd", count=count)
+    assert set(seen) == {(8 * count * 50 * terms, 2)}
+    seen.clear()
+    for whose in ({"session_id": made.session_id}, {"model_name": "divide"}):
+        await lab.room.suggest(soon(), **whose, candidates=at(30, 8), strategy="total_sd", count=count)  # type: ignore[arg-type]
+    assert set(seen) == {(8 * (30 * (5 + 1 + terms * (rank + 5)) + count * 30 * terms), 2)}
+    assert memory.taken_bytes == before
+    # Others give way to it, and what fails gives it back too.
+    graph.before = lambda: None
+    memory.max_bytes = before + 100
+    await lab.room.suggest(soon(), session_id=made.session_id, strategy="total_sd", count=count)
+    assert memory.taken_bytes == before - other.memory_bytes
+    graph.before = lambda: 1 / 0  # type: ignore[assignment, return-value]
+    with pytest.raises(Exception, match="division"):
+        await lab.room.suggest(soon(), model_name="divide", candidates=at(30, 8), strategy="total_sd")
+    assert memory.taken_bytes == before - other.memory_bytes
+    memory.max_bytes = made.memory_bytes + 8 * count * 50 * terms - 1
+    with pytest.raises(SessionMemoryError):
+        await lab.room.suggest(soon(), session_id=made.session_id, strategy="total_sd", count=count)
+    with pytest.raises(SessionMemoryError, match="fewer picks"):
+        await lab.room.suggest(soon(), model_name="divide", candidates=at(500, 8), strategy="total_sd", count=500)
 
 
 async def test_a_deadline_that_has_passed_is_told_and_nothing_is_done(lab: Lab) -> None:

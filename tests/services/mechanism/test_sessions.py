@@ -14,17 +14,19 @@ import pytest
 from dichroic.errors import (
     DeadlineExceededError,
     ModelNotReadyError,
+    RequestIdReusedError,
     SessionConflictError,
     SessionModelChangedError,
     SessionStoreError,
     UnknownSessionError,
 )
 from services.engine.repository import Entry, State
-from services.mechanism import Observed
+from services.mechanism import Given, Observed
+from services.mechanism import posterior as posterior_module
 from services.mechanism.journal import FILE_NAME
 from services.mechanism.session import Session
 from tests.services.mechanism.working import WORLD, arrays_of, at, held, worked_in
-from tests.services.mechanism.world import Lab, World, soon
+from tests.services.mechanism.world import Lab, NDArray, World, soon
 
 
 async def test_a_restart_loses_nothing_to_the_last_bit(robust: Lab) -> None:
@@ -59,13 +61,41 @@ async def test_a_truncated_session_is_read_again_to_the_last_bit(tmp_path: Path)
     await robust.room.close()
 
 
+async def test_a_truncated_session_is_the_same_in_another_machines_basis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eigenvectors have other signs under another BLAS, and those of equal eigenvalues, or nearly, are turned among each other."""
+    robust = await Lab.open(tmp_path, divide=World(wide=3, count=200, rank_tolerance=1e-6))
+    made, _ = await worked_in(robust)
+
+    async def suggested() -> list[Any]:
+        wishes: list[dict[str, Any]] = [{"strategy": "total_sd"}, {"strategy": "part_sd", "part": "age"}, {"strategy": "thompson"}]
+        return [await robust.room.suggest(soon(), session_id=made.session_id, count=4, **wish) for wish in wishes]
+
+    before = await suggested()
+    first, leading = robust.repository.find("divide", 1).fixed["inverse"].copy(), posterior_module._leading
+
+    def elsewhere(rank: int, *rest: Any) -> NDArray:
+        turn, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(rank, rank)))
+        return np.asarray(leading(rank, *rest) @ turn)
+
+    monkeypatch.setattr(posterior_module, "_leading", elsewhere)
+    await robust.repository.load("divide", 1)
+    await robust.restart()
+    assert not np.allclose(robust.repository.find("divide", 1).fixed["inverse"], first)
+    for found, wanted in zip(await suggested(), before, strict=True):
+        assert np.array_equal(found.candidate_index, wanted.candidate_index)
+        assert np.abs(found.score - wanted.score).max() < 1e-8
+        assert np.abs(found.total_sd - wanted.total_sd).max() < 1e-8
+    await robust.room.close()
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_a_repeated_observe_gets_the_first_answer_and_observes_nothing(restarted: bool, robust: Lab) -> None:
     made, answers = await worked_in(robust)
     if restarted:
         await robust.restart()
-    # Also where it names a revision that has gone by since, and other numbers.
-    repeated = await robust.room.observe(made.session_id, soon(), given=at(1, 99), y=np.ones(1), request_id="r1", expected_revision=2)
+    # Also where it names a revision that has gone by since.
+    y = np.random.default_rng(1).normal(size=2) * 3
+    repeated = await robust.room.observe(made.session_id, soon(), given=at(2, 21), y=y, request_id="r1", expected_revision=2)
     assert (repeated.repeated, answers[1].repeated) == (True, False)
     assert (repeated.revision, repeated.points) == (answers[1].revision, answers[1].points)
     assert np.array_equal(repeated.weight, answers[1].weight)
@@ -81,14 +111,53 @@ async def test_a_repeated_observe_gets_the_first_answer_and_observes_nothing(res
 
 async def test_a_repeated_create_session_gets_the_first_session(robust: Lab) -> None:
     first = await robust.room.create_session("divide", 0, soon(), candidates=at(3), request_id="make")
-    assert await robust.room.create_session("divide", 0, soon(), request_id="make") == first
+    assert await robust.room.create_session("divide", 0, soon(), candidates=at(3), request_id="make") == first
     await robust.restart()
-    assert await robust.room.create_session("divide", 0, soon(), request_id="make") == first
+    assert await robust.room.create_session("divide", 0, soon(), candidates=at(3), request_id="make") == first
     at_once = await asyncio.gather(*(robust.room.create_session("divide", 0, soon(), request_id="twice") for _ in range(3)))
     assert len({made.session_id for made in at_once}) == 1 != len({first.session_id, at_once[0].session_id})
     assert (await robust.room.create_session("divide", 0, soon())).session_id != (await robust.room.create_session("divide", 0, soon())).session_id
     # Only sessions that are there take memory.
     assert len(robust.room._sessions.memory._taken) == 3
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_request_id_with_another_request_is_refused_and_nothing_is_done(restarted: bool, robust: Lab) -> None:
+    first = await robust.room.create_session("divide", 0, soon(), candidates=at(3), seed=1, request_id="run-1")
+    await robust.room.observe(first.session_id, soon(), given=at(2), y=np.ones(2), request_id="1")
+    await robust.room.observe(first.session_id, soon(), candidate_index=np.array([1]), y=np.ones(1), request_id="2")
+    if restarted:
+        await robust.restart()
+    units = Given(at(3).values, {"age": "h"})
+    others: list[dict[str, Any]] = [{}, {"candidates": at(3, 6)}, {"candidates": at(2)}, {"candidates": units}]
+    changed: list[dict[str, Any]] = [{"seed": 2}, {"expires_after_s": 5}, {"model_version": 1}, {"model_name": "other"}]
+    creating = [{"seed": 1} | other for other in others] + [{"candidates": at(3), "seed": 1} | other for other in changed]
+    for asked in creating:
+        named = {"model_name": "divide", "model_version": 0, "deadline": soon(), "request_id": "run-1"}
+        with pytest.raises(RequestIdReusedError, match=r"'run-1' was used before.*request_id of its own") as reused:
+            await robust.room.create_session(**named | asked)
+        assert (reused.value.status, reused.value.field, reused.value.metadata) == ("ABORTED", "request_id", {"request_id": "run-1"})
+    y = np.ones(2)
+    observing: list[dict[str, Any]] = [
+        {"given": at(2, 6), "y": y, "request_id": "1"},
+        {"given": at(2), "y": np.array([1.0, 7.0]), "request_id": "1"},
+        {"given": at(2), "y": y, "y_unit": "V", "request_id": "1"},
+        {"candidate_index": np.array([0, 1]), "y": y, "request_id": "1"},
+        {"candidate_index": np.array([2]), "y": np.ones(1), "request_id": "2"},
+    ]
+    for asked in observing:
+        with pytest.raises(RequestIdReusedError):
+            await robust.room.observe(first.session_id, soon(), **asked)
+    assert (await robust.room.observe(first.session_id, soon(), given=at(2), y=y, request_id="1")).repeated
+    told = await robust.room.observe(first.session_id, soon(), candidate_index=np.array([1]), y=np.ones(1), request_id="2")
+    assert (told.repeated, told.revision) == (True, 3)
+
+
+async def test_of_two_requests_at_once_with_one_id_one_is_refused(robust: Lab) -> None:
+    making = (robust.room.create_session("divide", 0, soon(), seed=seed, request_id="both") for seed in (1, 2))
+    found = await asyncio.gather(*making, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in found) == ["RequestIdReusedError", "SessionMade"]
+    assert len(robust.room._sessions.memory._taken) == 1
 
 
 async def test_of_two_clients_that_expect_the_same_revision_one_is_told_of_the_other(robust: Lab) -> None:
