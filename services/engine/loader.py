@@ -60,8 +60,15 @@ class Loader:
         try:
             for name, signature in sorted(bundle.manifest.signatures.items()):
                 session = open_session(name, bundle.files[signature.graph], signature, weights, self.device)
+                on_gpu = self.device.name == "cuda"
                 loaded.runtimes[name] = Runtime(
-                    name, session, signature, max_batch=self.max_batch, pad=self.device.name == "cuda", max_run_bytes=self.max_run_bytes
+                    name,
+                    session,
+                    signature,
+                    max_batch=self.max_batch,
+                    pad=on_gpu,
+                    max_run_bytes=self.max_run_bytes,
+                    place_on="cuda" if on_gpu else "",
                 )
             with _ended_after(self.timeout_s) as options:
                 self._hold_fixed(bundle, loaded, options)

@@ -12,6 +12,7 @@ from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
 from dichroic.errors import InvalidTensorError
 from services.engine.batch import Segment, SegmentResult, joined, parted
+from services.engine.placed import Placed
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,8 +29,17 @@ class Runtime:
     """Runs one signature's graph. `run_segments` is called on `lane` only, one at a time."""
 
     def __init__(
-        self, name: str, session: ort.InferenceSession, signature: Signature, *, max_batch: int, pad: bool, max_run_bytes: int = MAX_RUN_BYTES
+        self,
+        name: str,
+        session: ort.InferenceSession,
+        signature: Signature,
+        *,
+        max_batch: int,
+        pad: bool,
+        max_run_bytes: int = MAX_RUN_BYTES,
+        place_on: str = "",
     ) -> None:
+        """place_on: the device, as ONNX Runtime calls it, on which fixed inputs stay between runs; empty: they are where the runs are."""
         self.name = name
         self.signature = signature
         self._max_run_bytes = max_run_bytes
@@ -37,6 +47,7 @@ class Runtime:
         self.max_batch = max(1, min(max_batch, signature.max_batch, max_run_bytes // self._row_bytes))
         self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
         self._session = session
+        self._placed = Placed(session, place_on) if place_on and signature.fixed else None
         self._output_names = [spec.name for spec in signature.outputs]
         self._float_inputs = [spec for spec in signature.inputs if spec.dtype.startswith("float")]
         self._float_outputs = [spec.name for spec in signature.outputs if spec.dtype.startswith("float")]
@@ -52,6 +63,8 @@ class Runtime:
             ShapeError: one is missing, or has another dtype or shape.
         """
         self._held = self._fixed(fixed)
+        if self._placed is not None:
+            self._placed.hold(self._held[0])
         self._row_bytes = self.signature.row_bytes_with(self._held[1])
         self.max_batch = self.most_rows(None)
         self.buckets = buckets_to(self.max_batch)
@@ -83,7 +96,10 @@ class Runtime:
         rows = len(next(iter(inputs.values())))
         held, lengths = self._held if fixed is None else self._fixed(fixed)
         outputs: Arrays = {}
-        answers = self._session.run(self._output_names, {**inputs, **held}, options)
+        if self._placed is None:
+            answers = self._session.run(self._output_names, {**inputs, **held}, options)
+        else:
+            answers = self._placed.run(self._output_names, inputs, fixed, held, options)
         for spec, answer in zip(self.signature.outputs, answers, strict=True):
             wanted = (rows, *spec.row_shape_with(lengths))
             if answer.shape != wanted:
