@@ -89,8 +89,12 @@ class Signature(Section):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row of every input and output."""
-        return sum(math.prod(spec.row_shape) * ITEM_BYTES[spec.dtype] for spec in (*self.inputs, *self.outputs))
+        """Bytes of one row of every input and output; a named axis counts as 1."""
+        return self.row_bytes_with({})
+
+    def row_bytes_with(self, lengths: Mapping[str, int]) -> int:
+        """Bytes of one row of every input and output where the named axes have these lengths."""
+        return sum(math.prod(spec.row_shape_with(lengths)) * ITEM_BYTES[spec.dtype] for spec in (*self.inputs, *self.outputs))
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:

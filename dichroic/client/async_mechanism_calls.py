@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from dichroic.client.answers import ModelInfo
 from dichroic.client.async_session import AsyncSession
@@ -19,6 +20,7 @@ from dichroic.client.mechanism_inputs import (
     checked_mechanisms,
     checked_units,
     gathered,
+    has_names,
     taken_by,
 )
 from dichroic.client.mechanism_requests import (
@@ -37,6 +39,8 @@ from dichroic.client.messages import Progress
 from dichroic.client.requests import Echo
 from dichroic.client.retry import Deadline
 from dichroic.errors import DichroicError
+
+Told = TypeVar("Told", Prediction, Suggestion, Observation)
 
 
 class AsyncMechanismCalls(AwaitedChannel):
@@ -73,7 +77,7 @@ class AsyncMechanismCalls(AwaitedChannel):
                 include_covariance=include_covariance,
                 echo=Echo(frame_id, acquisition_time_unix_ns),
             )
-            return await self._run_until(call, deadline, progress)
+            return self._met(await self._run_until(call, deadline, progress))
 
     async def suggest(
         self,
@@ -110,7 +114,7 @@ class AsyncMechanismCalls(AwaitedChannel):
                 incumbent=incumbent,
             )
             check_size(request, info)
-            return suggestion_of(await self._once(self._stubs().mechanism.Suggest, request, deadline))
+            return self._met(suggestion_of(await self._once(self._stubs().mechanism.Suggest, request, deadline)))
 
     async def create_session(
         self,
@@ -160,7 +164,10 @@ class AsyncMechanismCalls(AwaitedChannel):
         """Conditions a session on new measurements; see Client.observe."""
         deadline = self._deadline(timeout_s)
         given = gathered(inputs, mechanisms) if inputs or mechanisms else {}
-        key = (model_name, 0) if model_name else self._sessions.get(session_id, ("", 0))
+        if model_name and session_id and session_id not in self._sessions and has_names(given):
+            # A name is another index in another version, and which one the session is of only an answer tells.
+            await self.predict(model_name, given, session_id=session_id, units=units, timeout_s=deadline.remaining_s())
+        key = self._key(model_name, 0, session_id)
         async with self._of(key if given else ("", 0), deadline) as info:
             request = observe_request(
                 session_id,
@@ -173,7 +180,9 @@ class AsyncMechanismCalls(AwaitedChannel):
                 expected_revision=expected_revision,
             )
             check_size(request, info)
-            return observation_of(await self._once(self._stubs().mechanism.Observe, request, deadline))
+            with self._unanswered.named(request):
+                seen = observation_of(await self._once(self._stubs().mechanism.Observe, request, deadline))
+        return self._met(seen)
 
     async def delete_session(self, session_id: str, *, timeout_s: float | None = 30.0) -> SessionDeleted:
         """Ends a session; see Client.delete_session."""
@@ -205,9 +214,15 @@ class AsyncMechanismCalls(AwaitedChannel):
         return AsyncSession(self, model_name, make, session_id=session_id, keep=keep, timeout_s=timeout_s)
 
     def _key(self, model_name: str, version: int, session_id: str) -> tuple[str, int]:
-        """Which model's signatures say how values are sent: of a session this client made, its own version's."""
+        """Which model's signatures say how values are sent: of a session this client made, or has had an answer of, its own version's."""
         made = self._sessions.get(session_id)
         return made if made is not None and model_name in ("", made[0]) else (model_name, version)
+
+    def _met(self, answer: Told) -> Told:
+        """The answer, after noting which model and version its session is of."""
+        if answer.session_id:
+            self._sessions[answer.session_id] = (answer.model.name, answer.model.version)
+        return answer
 
     @asynccontextmanager
     async def _of(self, key: tuple[str, int], deadline: Deadline) -> AsyncIterator[ModelInfo | None]:

@@ -125,10 +125,17 @@ class AsyncSession:
         **mechanisms: Values,
     ) -> Observation:
         """Conditions the session on new measurements, at the revision it knows of; see Session.observe."""
+        given = gathered(inputs, mechanisms) if inputs or mechanisms else None
+        if not self.revision:
+            # Taken up again, and nothing answered yet. Expecting any revision, a measurement whose answer was lost could be taken twice.
+            if given is None:
+                await self.suggest(strategy="total_sd", timeout_s=timeout_s)
+            else:
+                await self.predict(given, units=units, timeout_s=timeout_s)
         answer = await self._client.observe(
             self.session_id,
             y,
-            gathered(inputs, mechanisms) if inputs or mechanisms else None,
+            given,
             candidate_index=candidate_index,
             units=units,
             y_unit=y_unit,

@@ -17,6 +17,7 @@ from dichroic.client.channel import CLOSED, Connection, Stubs
 from dichroic.client.messages import IN_FLIGHT, MESSAGE_BYTES, Messages, Progress
 from dichroic.client.requests import Answer, BatchCall, Request, Response, check_name
 from dichroic.client.retry import Attempts, Deadline, RetryPolicy
+from dichroic.client.unanswered import Unanswered
 from dichroic.errors import CancelledError, MessageTooLargeError
 from dichroic.status import from_rpc_error
 from dichroic.v1 import models_pb2
@@ -46,8 +47,9 @@ class AwaitedChannel:
         self._opened: Stubs | None = None
         self._closed = False
         self._known: dict[tuple[str, int], ModelInfo] = {}
-        # The model and version of each session that this client made.
+        # The model and version of each session that this client made, or has had an answer of.
         self._sessions: dict[str, tuple[str, int]] = {}
+        self._unanswered = Unanswered()
 
     async def __aenter__(self) -> Self:
         return self

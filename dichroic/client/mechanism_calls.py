@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from dichroic.client.answers import ModelInfo
 from dichroic.client.conversion import Classes, Numbers
@@ -17,6 +18,7 @@ from dichroic.client.mechanism_inputs import (
     checked_mechanisms,
     checked_units,
     gathered,
+    has_names,
     taken_by,
 )
 from dichroic.client.mechanism_requests import (
@@ -37,6 +39,8 @@ from dichroic.client.retry import Deadline
 from dichroic.client.sending import BlockingChannel
 from dichroic.client.session import Session
 from dichroic.errors import DichroicError
+
+Told = TypeVar("Told", Prediction, Suggestion, Observation)
 
 
 class MechanismCalls(BlockingChannel):
@@ -109,7 +113,7 @@ class MechanismCalls(BlockingChannel):
                 include_covariance=include_covariance,
                 echo=Echo(frame_id, acquisition_time_unix_ns),
             )
-            return self._run_until(call, deadline, progress)
+            return self._met(self._run_until(call, deadline, progress))
 
     def suggest(
         self,
@@ -166,7 +170,7 @@ class MechanismCalls(BlockingChannel):
                 incumbent=incumbent,
             )
             check_size(request, info)
-            return suggestion_of(self._once(self._stubs().mechanism.Suggest, request, deadline))
+            return self._met(suggestion_of(self._once(self._stubs().mechanism.Suggest, request, deadline)))
 
     def create_session(
         self,
@@ -231,7 +235,8 @@ class MechanismCalls(BlockingChannel):
     ) -> Observation:
         """Conditions a session on new measurements. The answer comes once they are safe on the server's disk.
 
-        Sent again after a failure of the network it carries the same request_id, so that nothing is ever observed twice.
+        Sent again after a failure of the network it carries the same request_id, so that nothing is ever observed twice; also by you, with the same
+        values, after a call that ended in an error.
 
         Args:
             session_id: as create_session answered it.
@@ -241,8 +246,10 @@ class MechanismCalls(BlockingChannel):
             units: as predict.
             y_unit: the unit of y; it must be the model's. Empty: not declared.
             expected_revision: the revision that you believe the session to be at; 0 is any.
-            request_id: your name for this request; a repeat with the same one observes nothing anew. Empty: a fresh one, used for retries.
+            request_id: your name for this request; a repeat with the same one observes nothing anew. Empty: a fresh one, used for retries, and
+                again when the same values come after a call that failed.
             model_name: the session's model; of use where this client did not make the session, so that values become what the model takes.
+                The version is the session's; where no answer has told it yet and a category is given by its name, predict is asked first.
             timeout_s: seconds for the whole call, retries included; None is no limit.
             mechanisms: as inputs, by name.
 
@@ -253,7 +260,10 @@ class MechanismCalls(BlockingChannel):
         """
         deadline = self._deadline(timeout_s)
         given = gathered(inputs, mechanisms) if inputs or mechanisms else {}
-        key = (model_name, 0) if model_name else self._sessions.get(session_id, ("", 0))
+        if model_name and session_id and session_id not in self._sessions and has_names(given):
+            # A name is another index in another version, and which one the session is of only an answer tells.
+            self.predict(model_name, given, session_id=session_id, units=units, timeout_s=deadline.remaining_s())
+        key = self._key(model_name, 0, session_id)
         with self._of(key if given else ("", 0), deadline) as info:
             request = observe_request(
                 session_id,
@@ -266,7 +276,9 @@ class MechanismCalls(BlockingChannel):
                 expected_revision=expected_revision,
             )
             check_size(request, info)
-            return observation_of(self._once(self._stubs().mechanism.Observe, request, deadline))
+            with self._unanswered.named(request):
+                seen = observation_of(self._once(self._stubs().mechanism.Observe, request, deadline))
+        return self._met(seen)
 
     def delete_session(self, session_id: str, *, timeout_s: float | None = 30.0) -> SessionDeleted:
         """Ends a session; what it observed is gone.
@@ -321,9 +333,15 @@ class MechanismCalls(BlockingChannel):
         return Session(self, model_name, make, session_id=session_id, keep=keep, timeout_s=timeout_s)
 
     def _key(self, model_name: str, version: int, session_id: str) -> tuple[str, int]:
-        """Which model's signatures say how values are sent: of a session this client made, its own version's."""
+        """Which model's signatures say how values are sent: of a session this client made, or has had an answer of, its own version's."""
         made = self._sessions.get(session_id)
         return made if made is not None and model_name in ("", made[0]) else (model_name, version)
+
+    def _met(self, answer: Told) -> Told:
+        """The answer, after noting which model and version its session is of."""
+        if answer.session_id:
+            self._sessions[answer.session_id] = (answer.model.name, answer.model.version)
+        return answer
 
     @contextmanager
     def _of(self, key: tuple[str, int], deadline: Deadline) -> Iterator[ModelInfo | None]:

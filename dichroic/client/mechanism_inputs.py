@@ -68,6 +68,11 @@ def gathered(inputs: Mechanisms | None, named: Mechanisms, field: str = "inputs"
     return found
 
 
+def has_names(given: Mechanisms) -> bool:
+    """Whether a category is given by its name."""
+    return any(plain(values, name).dtype.kind == "U" for name, values in given.items() if not _of_arrays(values))
+
+
 def checked_mechanisms(given: Mechanisms, taken: Mapping[str, Taken]) -> dict[str, NDArray]:
     """Mechanisms as they are sent, n rows each.
 
@@ -127,8 +132,7 @@ def checked_index(candidate_index: Values) -> NDArray:
 
 
 def _converted(values: Values, name: str, taken: Taken) -> NDArray:
-    of_arrays = isinstance(values, list | tuple) and any(isinstance(row, np.ndarray) and row.ndim for row in values)
-    array = stacked(values, name) if of_arrays else plain(values, name)  # type: ignore[arg-type]  # a list of arrays, as was just seen
+    array = stacked(values, name) if _of_arrays(values) else plain(values, name)  # type: ignore[arg-type]  # a list of arrays, as was just seen
     if array.dtype.kind == "U" and taken.categories:
         array = _numbered(array, name, taken.categories)
     array = _shaped(array, name, taken)
@@ -146,6 +150,10 @@ def _converted(values: Values, name: str, taken: Taken) -> NDArray:
     if array.dtype.kind != "f" and "uint8" in taken.dtypes:
         raise invalid(name, f"has dtype {array.dtype}; give images as uint8, uint16, or floats in the training data's unit")
     return as_float32(array, name)
+
+
+def _of_arrays(values: Values) -> bool:
+    return isinstance(values, list | tuple) and any(isinstance(row, np.ndarray) and row.ndim for row in values)
 
 
 def _shaped(array: NDArray, name: str, taken: Taken) -> NDArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from dichroic.client.mechanism_answers import Observation, Prediction, SessionDe
 from dichroic.client.mechanism_inputs import CAPABILITY, checked_measurements
 from dichroic.client.messages import OVERHEAD_BYTES
 from dichroic.client.models import identity_of
-from dichroic.client.requests import MAX_INT64, BatchCall, Echo, check_name
+from dichroic.client.requests import MAX_INT64, BatchCall, Echo, check_name, fresh_id
 from dichroic.client.rows import joined, parts_of, required, row_bytes, row_count
 from dichroic.errors import InternalError, InvalidFieldError, InvalidTensorError, MessageTooLargeError, SessionConflictError
 from dichroic.v1 import array_pb2, mechanism_pb2
@@ -163,7 +162,7 @@ def observe_request(
     request_id: str,
     expected_revision: int,
 ) -> mechanism_pb2.ObserveRequest:
-    """What was measured. Without a request_id it gets one of its own, so that it can be sent again.
+    """What was measured. Without a request_id Unanswered gives it one, so that it can be sent again.
 
     Raises:
         InvalidFieldError: both inputs and candidate_index, or neither; a revision that is none.
@@ -178,9 +177,7 @@ def observe_request(
     rows = row_count(inputs) if candidate_index is None else len(candidate_index)
     if rows != len(y):
         raise InvalidTensorError(f"y has {len(y)} values for {rows} points; give one for each.", field="y")
-    request = mechanism_pb2.ObserveRequest(
-        session_id=session_id, y_unit=y_unit, request_id=request_id or fresh_id(), expected_revision=expected_revision
-    )
+    request = mechanism_pb2.ObserveRequest(session_id=session_id, y_unit=y_unit, request_id=request_id, expected_revision=expected_revision)
     _put(inputs, units, request.inputs)
     put_array(request.y, y)
     if candidate_index is not None:
@@ -258,11 +255,6 @@ def observation_of(response: mechanism_pb2.ObserveResponse) -> Observation:
 def deleted_of(response: mechanism_pb2.DeleteSessionResponse) -> SessionDeleted:
     """The session that is no more."""
     return SessionDeleted(identity_of(response.model), response.session_id, response.revision)
-
-
-def fresh_id() -> str:
-    """A name for one request that no other has."""
-    return uuid.uuid4().hex
 
 
 def _put(arrays: Mapping[str, NDArray], units: Mapping[str, str], field: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -173,6 +174,11 @@ def check_name(model_name: str, model_version: int) -> None:
         raise InvalidFieldError("The model's name is empty; `dichroic models` lists what the server has.", field="model_name")
     if not 0 <= model_version <= MAX_INT64:
         raise InvalidFieldError(f"The version is {model_version}; give one from 1, or 0 for the highest ready.", field="model_version")
+
+
+def fresh_id() -> str:
+    """A name for one request that no other has."""
+    return uuid.uuid4().hex
 
 
 def _builder(

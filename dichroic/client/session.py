@@ -23,8 +23,9 @@ class Session:
     Attributes:
         model_name: of the session's model.
         session_id: what the server calls it; empty before the block begins.
-        revision: how far it has observed, as the last answer said; 0 before the first one of a session that is taken up again. Each observe
-            expects it, so that nothing is observed beside what another client did: after SessionConflictError, predict or suggest first.
+        revision: how far it has observed, as the last answer said; 0 before the first one of a session that is taken up again, whose first
+            observe therefore asks suggest or predict before. Each observe expects it, so that nothing is observed beside what another client did:
+            after SessionConflictError, predict or suggest first.
     """
 
     def __init__(
@@ -122,10 +123,17 @@ class Session:
         **mechanisms: Values,
     ) -> Observation:
         """Conditions the session on new measurements, at the revision it knows of; see Client.observe."""
+        given = gathered(inputs, mechanisms) if inputs or mechanisms else None
+        if not self.revision:
+            # Taken up again, and nothing answered yet. Expecting any revision, a measurement whose answer was lost could be taken twice.
+            if given is None:
+                self.suggest(strategy="total_sd", timeout_s=timeout_s)
+            else:
+                self.predict(given, units=units, timeout_s=timeout_s)
         answer = self._client.observe(
             self.session_id,
             y,
-            gathered(inputs, mechanisms) if inputs or mechanisms else None,
+            given,
             candidate_index=candidate_index,
             units=units,
             y_unit=y_unit,

@@ -36,12 +36,11 @@ class MicroBatcher:
         self._running: asyncio.Future[tuple[list[SegmentResult], float]] | None = None
         self._take_is_due = False
         self._seconds_per_row = 0.0
-        self._run_s: dict[int, float] = {}  # by the bit length of the run's rows: what such runs took lately
-        self._row_bytes = runtime.signature.row_bytes
+        self._run_s: dict[tuple[int, int], float] = {}  # by _size_of a run: what such runs took lately
 
-    def size_bytes(self, rows: int) -> int:
-        """What so many rows take of the budget: their inputs and outputs."""
-        return rows * self._row_bytes
+    def size_bytes(self, rows: int, fixed: Arrays | None = None) -> int:
+        """What so many rows take of the budget: their inputs and outputs, as long as the fixed inputs make them (None: the bundle's own)."""
+        return rows * self._runtime.row_bytes(fixed)
 
     async def submit(self, inputs: Arrays, deadline: float, fixed: Arrays | None = None) -> Arrays:
         """Queues rows and waits for their answer.
@@ -62,7 +61,7 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         rows = len(next(iter(inputs.values())))
         now = loop.time()
-        size_bytes = self.size_bytes(rows)
+        size_bytes = self.size_bytes(rows, fixed)
         try:
             if now >= deadline:
                 raise _late()
@@ -115,7 +114,7 @@ class MicroBatcher:
     def _start(self, segments: list[Segment], *, may_run_here: bool) -> None:
         if not segments:
             return
-        if may_run_here and len(segments) == 1 and self._run_s.get(segments[0].rows.bit_length(), QUICK_S) < QUICK_S:
+        if may_run_here and len(segments) == 1 and self._run_s.get(self._size_of(segments), QUICK_S) < QUICK_S:
             self._finished(segments, *self._run(segments))
             return
         self._running = asyncio.get_running_loop().run_in_executor(self._runtime.lane, self._run, segments)
@@ -137,6 +136,8 @@ class MicroBatcher:
             if segments and work.fixed is not segments[0].work.fixed:
                 others.append(work)
                 continue
+            if not segments:
+                room = self._runtime.most_rows(work.fixed)
             start = work.given_rows
             segment = Segment(work, start, start + min(left, room))
             if start == 0:
@@ -170,11 +171,17 @@ class MicroBatcher:
             deliver(result)
         rows = sum(segment.rows for segment in segments)
         self._seconds_per_row += SMOOTHING * (duration_s / rows - self._seconds_per_row)
-        lately_s = self._run_s.setdefault(rows.bit_length(), duration_s)
-        self._run_s[rows.bit_length()] = lately_s + SMOOTHING * (duration_s - lately_s)
+        size = self._size_of(segments)
+        lately_s = self._run_s.setdefault(size, duration_s)
+        self._run_s[size] = lately_s + SMOOTHING * (duration_s - lately_s)
         self._observer.batch_run(self._model, self._runtime.name, rows, self._runtime.padded(rows), duration_s)
         if self._waiting:
             self._take_soon(asyncio.get_running_loop())
+
+    def _size_of(self, segments: list[Segment]) -> tuple[int, int]:
+        """What a run's time depends on, each to a power of two: its rows, and the bytes of its fixed inputs, which is one posterior or another."""
+        rows = sum(segment.rows for segment in segments)
+        return rows.bit_length(), self._runtime.fixed_bytes(segments[0].work.fixed).bit_length()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -18,7 +18,7 @@ from dichroic.errors import BundleRefusedError
 from services.engine.device import ChosenDevice
 from services.engine.graph import empty_inputs, open_session
 from services.engine.model import LoadedBundle
-from services.engine.runtime import NDArray, Runtime
+from services.engine.runtime import MAX_RUN_BYTES, NDArray, Runtime
 
 # The widest tolerance a golden example may claim, of the greatest value in it (at least 1): more would let anything pass.
 MAX_TOLERANCE = 1e-3
@@ -43,7 +43,7 @@ class Loader:
 
     device: ChosenDevice
     max_batch: int
-    max_run_bytes: int = 256 << 20
+    max_run_bytes: int = MAX_RUN_BYTES
     timeout_s: float = 120.0
     make_fixed: Mapping[str, MakeFixed] = field(default_factory=dict)
 
@@ -60,8 +60,16 @@ class Loader:
         try:
             for name, signature in sorted(bundle.manifest.signatures.items()):
                 session = open_session(name, bundle.files[signature.graph], signature, weights, self.device)
-                largest = max(1, min(self.max_batch, self.max_run_bytes // signature.row_bytes))
-                loaded.runtimes[name] = Runtime(name, session, signature, max_batch=largest, pad=self.device.name == "cuda")
+                on_gpu = self.device.name == "cuda"
+                loaded.runtimes[name] = Runtime(
+                    name,
+                    session,
+                    signature,
+                    max_batch=self.max_batch,
+                    pad=on_gpu,
+                    max_run_bytes=self.max_run_bytes,
+                    place_on="cuda" if on_gpu else "",
+                )
             with _ended_after(self.timeout_s) as options:
                 self._hold_fixed(bundle, loaded, options)
                 replay_golden(bundle, loaded.runtimes, options)

@@ -12,8 +12,13 @@ from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
 from dichroic.errors import InvalidTensorError
 from services.engine.batch import Segment, SegmentResult, joined, parted
+from services.engine.placed import Placed
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
+
+
+# Most bytes of inputs and outputs of one run.
+MAX_RUN_BYTES = 256 << 20
 
 
 class ShapeError(RuntimeError):
@@ -23,12 +28,26 @@ class ShapeError(RuntimeError):
 class Runtime:
     """Runs one signature's graph. `run_segments` is called on `lane` only, one at a time."""
 
-    def __init__(self, name: str, session: ort.InferenceSession, signature: Signature, *, max_batch: int, pad: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        session: ort.InferenceSession,
+        signature: Signature,
+        *,
+        max_batch: int,
+        pad: bool,
+        max_run_bytes: int = MAX_RUN_BYTES,
+        place_on: str = "",
+    ) -> None:
+        """place_on: the device, as ONNX Runtime calls it, on which fixed inputs stay between runs; empty: they are where the runs are."""
         self.name = name
         self.signature = signature
-        self.max_batch = min(max_batch, signature.max_batch)
+        self._max_run_bytes = max_run_bytes
+        self._row_bytes = signature.row_bytes
+        self.max_batch = max(1, min(max_batch, signature.max_batch, max_run_bytes // self._row_bytes))
         self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
         self._session = session
+        self._placed = Placed(session, place_on) if place_on and signature.fixed else None
         self._output_names = [spec.name for spec in signature.outputs]
         self._float_inputs = [spec for spec in signature.inputs if spec.dtype.startswith("float")]
         self._float_outputs = [spec.name for spec in signature.outputs if spec.dtype.startswith("float")]
@@ -38,12 +57,30 @@ class Runtime:
         self.buckets = buckets_to(self.max_batch)
 
     def hold(self, fixed: Arrays) -> None:
-        """Keeps the bundle's own fixed inputs, of which the signature takes what it names.
+        """Keeps the bundle's own fixed inputs, of which the signature takes what it names. Of rows that are longer by them a run takes fewer.
 
         Raises:
             ShapeError: one is missing, or has another dtype or shape.
         """
         self._held = self._fixed(fixed)
+        if self._placed is not None:
+            self._placed.hold(self._held[0])
+        self._row_bytes = self.signature.row_bytes_with(self._held[1])
+        self.max_batch = self.most_rows(None)
+        self.buckets = buckets_to(self.max_batch)
+
+    def row_bytes(self, fixed: Arrays | None) -> int:
+        """What one row of inputs and outputs takes with these fixed inputs; None: with those that are held."""
+        return self._row_bytes if fixed is None else self.signature.row_bytes_with(self._lengths(fixed))
+
+    def fixed_bytes(self, fixed: Arrays | None) -> int:
+        """What the fixed inputs take themselves; None: those that are held."""
+        arrays = self._held[0] if fixed is None else fixed
+        return sum(arrays[spec.name].nbytes for spec in self.signature.fixed if spec.name in arrays)
+
+    def most_rows(self, fixed: Arrays | None) -> int:
+        """Of one run with these fixed inputs, 1 or more: where rows are longer than with those that are held, fewer."""
+        return max(1, min(self.max_batch, self._max_run_bytes // self.row_bytes(fixed)))
 
     def run(self, inputs: Arrays, options: ort.RunOptions | None = None, fixed: Arrays | None = None) -> Arrays:
         """The graph as it is, on the calling thread: one row of every output for each row of the inputs.
@@ -59,7 +96,10 @@ class Runtime:
         rows = len(next(iter(inputs.values())))
         held, lengths = self._held if fixed is None else self._fixed(fixed)
         outputs: Arrays = {}
-        answers = self._session.run(self._output_names, {**inputs, **held}, options)
+        if self._placed is None:
+            answers = self._session.run(self._output_names, {**inputs, **held}, options)
+        else:
+            answers = self._placed.run(self._output_names, inputs, fixed, held, options)
         for spec, answer in zip(self.signature.outputs, answers, strict=True):
             wanted = (rows, *spec.row_shape_with(lengths))
             if answer.shape != wanted:
@@ -76,6 +116,15 @@ class Runtime:
                 found = "missing" if array is None else f"{array.dtype.name}{array.shape}"
                 raise ShapeError(f"{self.name}: the fixed input {spec.name} is {found}; expected {spec.dtype}{spec.shape} with {lengths}")
         return {spec.name: arrays[spec.name] for spec in self.signature.fixed}, lengths
+
+    def _lengths(self, arrays: Arrays) -> dict[str, int]:
+        """How long the named axes are, of arrays that a run has yet to check."""
+        lengths: dict[str, int] = {}
+        for spec in self.signature.fixed:
+            if spec.name in arrays:
+                axes = zip(spec.shape, arrays[spec.name].shape, strict=False)
+                lengths |= {axis: length for axis, length in axes if isinstance(axis, str)}
+        return lengths
 
     def padded(self, rows: int) -> int:
         """The batch size that `rows` rows run at."""

@@ -76,6 +76,10 @@ class MechanismRoom:
         self._lanes.close()
         await self._journal.close()
 
+    async def section_of(self, session_id: str) -> MechanismSection:
+        """What the session's model takes, for whoever has yet to read its inputs."""
+        return await self._sessions.section(session_id)
+
     async def predict(
         self,
         model_name: str,

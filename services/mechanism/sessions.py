@@ -110,6 +110,11 @@ class Sessions:
             self._check_time(held)  # it may have waited long
             yield held
 
+    async def section(self, session_id: str) -> MechanismSection:
+        """What the session's model takes; the session itself is neither read nor waited for. Raises as use."""
+        with self._lease((await self._find(session_id)).row) as (_, section):
+            return section
+
     def reserve(self, session: Session, points: int = 0) -> None:
         """Makes room for a session as it will be with so many points more; others, not in use, are dropped for it.
 

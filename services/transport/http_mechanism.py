@@ -71,7 +71,8 @@ class MechanismRoutes:
         """Mechanisms to f, as far as the session has observed."""
 
         async def room(server: Server, body: PredictInSessionBody) -> object:
-            return await _predicted(server, body, await _given(body.inputs, body.units, {}), session_id=session_id)
+            kinds = await kinds_in(server, session_id, body.inputs)
+            return await _predicted(server, body, await _given(body.inputs, body.units, kinds), session_id=session_id)
 
         return await self._answer("Predict", "", request, PredictInSessionBody, room)
 
@@ -88,7 +89,7 @@ class MechanismRoutes:
         """Where to measure next, as far as the session has observed."""
 
         async def room(server: Server, body: SuggestInSessionBody) -> object:
-            return await _suggested(server, body, {}, session_id=session_id)
+            return await _suggested(server, body, await kinds_in(server, session_id, body.candidates), session_id=session_id)
 
         return await self._answer("Suggest", "", request, SuggestInSessionBody, room)
 
@@ -113,10 +114,11 @@ class MechanismRoutes:
 
         async def room(server: Server, body: ObserveBody) -> object:
             index = body.candidate_index
+            kinds = await kinds_in(server, session_id, body.inputs)
             return await server.mechanism.observe(
                 session_id,
                 server.deadline(body.timeout_s),
-                given=await _given(body.inputs, body.units, {}) if body.inputs else None,
+                given=await _given(body.inputs, body.units, kinds) if body.inputs else None,
                 candidate_index=None if index is None else read_array(index, field="candidate_index", listed="int64"),
                 y=read_array(body.y, field="y", listed="float64"),
                 y_unit=body.y_unit,
@@ -212,6 +214,18 @@ def kinds_of(server: Server, name: str, version: int) -> dict[str, str]:
     """
     section = server.repository.find(name, version).manifest.mechanism
     return {} if section is None else {mechanism.name: mechanism.kind for mechanism in section.mechanisms}
+
+
+async def kinds_in(server: Server, session_id: str, inputs: Mapping[str, Numbers] | None) -> dict[str, str]:
+    """The kind of each mechanism of a session's model. Where no list is to be read the room is not asked: other arrays say their dtype.
+
+    Raises:
+        UnknownSessionError, SessionExpiredError, SessionModelChangedError, ModelNotReadyError: as the room's methods would.
+    """
+    if not any(isinstance(values, list) for values in (inputs or {}).values()):
+        return {}
+    section = await server.mechanism.section_of(session_id)
+    return {mechanism.name: mechanism.kind for mechanism in section.mechanisms}
 
 
 def _echo(body: SessionBody) -> dict[str, object]:

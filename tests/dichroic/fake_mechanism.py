@@ -41,11 +41,12 @@ def signatures() -> list[models_pb2.Signature]:
     return found
 
 
-def details(max_message_bytes: int) -> models_pb2.GetModelResponse:
-    """What GetModel says of it."""
-    model = models_pb2.ModelIdentity(name=NAME, version=2, digest="c" * 64)
+def details(max_message_bytes: int, version: int = 2) -> models_pb2.GetModelResponse:
+    """What GetModel says of it. From version 3 on its categories have another order."""
+    model = models_pb2.ModelIdentity(name=NAME, version=version, digest="c" * 64)
+    told = MANIFEST if version < 3 else MANIFEST.replace('"up", "down", "mixed"', '"mixed", "down", "up"')
     return models_pb2.GetModelResponse(
-        model=model, kind="mechanism", device="cpu", max_message_bytes=max_message_bytes, signatures=signatures(), manifest_json=MANIFEST
+        model=model, kind="mechanism", device="cpu", max_message_bytes=max_message_bytes, signatures=signatures(), manifest_json=told
     )
 
 
@@ -69,6 +70,7 @@ class FakeMechanisms(mechanism_pb2_grpc.MechanismServiceServicer):
     answered: dict[str, Any] = field(default_factory=dict)
     observed: list[float] = field(default_factory=list)
     rows_short: int = 0
+    newest: int = 2
 
     def Predict(self, request: Any, context: Any) -> mechanism_pb2.PredictResponse:  # noqa: N802
         self.take("Predict", request, context)

@@ -160,7 +160,7 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
     def GetModel(self, request: Any, context: Any) -> models_pb2.GetModelResponse:  # noqa: N802
         self._take("GetModel", request, context)
         if request.model_name == fake_mechanism.NAME:
-            return fake_mechanism.details(self.max_message_bytes)
+            return fake_mechanism.details(self.max_message_bytes, request.model_version or self.mechanism.newest)
         image = models_pb2.TensorSpec(
             name="images", dtype=array_pb2.DATA_TYPE_FLOAT32, shape=[-1, SIDE, SIDE], axes=["batch", "row", "column"], unit="m",
             range_low=-np.inf, range_high=np.inf, meaning="what was drawn",

@@ -12,7 +12,15 @@ import pytest
 
 from dichroic import AsyncClient, Client
 from dichroic.client.retry import RetryPolicy
-from dichroic.errors import InvalidFieldError, InvalidTensorError, ServerUnreachableError, SessionConflictError, UnknownSessionError
+from dichroic.errors import (
+    DeadlineExceededError,
+    DichroicError,
+    InvalidFieldError,
+    InvalidTensorError,
+    ServerUnreachableError,
+    SessionConflictError,
+    UnknownSessionError,
+)
 from dichroic.wire import from_array
 from tests.dichroic.client.test_client_mechanism import GIVEN, MODEL
 from tests.dichroic.fake_server import FakeServer
@@ -119,8 +127,10 @@ def run(address: str, experiment: Callable[[Any], Any], awaited: bool, **setting
     """Runs what is awaited in a session with either client."""
 
     async def with_awaited() -> Any:
-        async with AsyncClient(address) as client, client.session("hysteresis", **settings) as session:
-            return await experiment(session)
+        async with AsyncClient(address) as client:
+            client._policy = RetryPolicy(0.0)
+            async with client.session("hysteresis", **settings) as session:
+                return await experiment(session)
 
     async def with_blocking() -> Any:
         with Client(address) as client:
@@ -183,7 +193,7 @@ def test_after_an_error_the_session_stays_and_can_be_taken_up_again(server: Fake
         return session.revision  # type: ignore[no-any-return]
 
     assert run(server.address, goes_on, awaited, session_id="session-1", keep=True) == 4
-    assert [request.expected_revision for request in server.asked("Observe")] == [1, 0, 3]
+    assert [request.expected_revision for request in server.asked("Observe")] == [1, 2, 3]
     assert len(server.asked("CreateSession")) == 1
     assert server.mechanism.revisions == {"session-1": 4}, "it was to be kept"
 
@@ -224,3 +234,71 @@ def test_an_observation_that_may_have_been_made_is_repeated_by_its_name(server: 
 
     run(server.address, experiment, awaited=False)
     assert server.mechanism.observed == [1.0]
+
+
+LOST = pytest.mark.parametrize("code", [UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED], ids=lambda code: code.name)
+
+
+@LOST
+@either
+def test_a_measurement_whose_answer_was_lost_counts_once_when_it_is_given_again(server: FakeServer, awaited: bool, code: grpc.StatusCode) -> None:
+    async def experiment(session: Any) -> None:
+        server.failures["Observe"] = [code]
+        with pytest.raises(DichroicError):
+            await session.observe(1.0, POINT)
+        again = await session.observe(1.0, POINT)
+        assert (again.repeated, again.revision) == (True, 2)
+        # Once it is answered, the same values are another measurement; and other values always were.
+        assert not (await session.observe(1.0, POINT)).repeated
+        assert not (await session.observe(2.0, POINT)).repeated
+
+    run(server.address, experiment, awaited)
+    assert server.mechanism.observed == [1.0, 1.0, 2.0]
+
+
+@either
+@pytest.mark.parametrize("where", [{"inputs": POINT}, {"candidate_index": 0}], ids=["a point", "a candidate"])
+def test_a_session_taken_up_again_expects_the_revision_it_has(server: FakeServer, awaited: bool, where: dict[str, Any]) -> None:
+    server.mechanism.revisions["session-1"] = 7
+
+    async def experiment(session: Any) -> None:
+        server.failures["Observe"] = [grpc.StatusCode.DEADLINE_EXCEEDED]
+        with pytest.raises(DeadlineExceededError):
+            await session.observe(1.0, **where)
+        assert (await session.observe(1.0, **where)).repeated
+        assert session.revision == 8
+
+    run(server.address, experiment, awaited, session_id="session-1", keep=True)
+    assert [request.expected_revision for request in server.asked("Observe")] == [7, 7]
+    assert server.mechanism.observed == [1.0]
+
+
+@pytest.mark.parametrize("made_here", [True, False], ids=["made here", "another's"])
+@pytest.mark.parametrize("model_name", ["", "hysteresis"], ids=["by the session", "by the model"])
+def test_a_categorys_name_is_the_index_of_the_sessions_own_version(
+    connect: Callable[..., Any], server: FakeServer, made_here: bool, model_name: str
+) -> None:
+    """The session is of version 2; version 3, which serves by now, has its categories in another order."""
+    made = connect(server.address).create_session("hysteresis", version=2)
+    server.mechanism.newest = 3
+    client = connect(server.address)
+    if made_here:
+        made = client.create_session("hysteresis", version=2)
+    elif not model_name:
+        client.suggest(session_id=made.session_id, strategy="total_sd")  # any answer of the session tells its version
+    client.observe(made.session_id, 1.0, POINT, model_name=model_name)
+    sent = {each.name: from_array(each.values, field="").tolist() for each in server.asked("Observe")[0].inputs}
+    assert sent["phase"] == [0]
+
+
+@either
+def test_a_session_taken_up_again_keeps_to_its_version(server: FakeServer, awaited: bool) -> None:
+    server.mechanism.revisions["session-1"] = 1
+    server.mechanism.newest = 3
+
+    async def experiment(session: Any) -> None:
+        await session.observe(1.0, POINT)
+
+    run(server.address, experiment, awaited, session_id="session-1")
+    sent = {each.name: from_array(each.values, field="").tolist() for each in server.asked("Observe")[0].inputs}
+    assert sent["phase"] == [0]

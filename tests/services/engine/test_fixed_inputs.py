@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
 from dichroic.bundle.tensors import FixedSpec
+from dichroic.errors import QueueFullError
 from services.engine.batcher import MicroBatcher
 from services.engine.budget import QueueBudget
 from services.engine.runtime import Runtime, ShapeError
@@ -160,3 +162,48 @@ def test_a_signature_without_fixed_inputs_asks_no_maker(session: DoublingSession
     runtime.hold({})
     assert runtime.run(x(2))["y"][0, 0] == 4
     runtime.lane.shutdown()
+
+
+async def test_the_budget_counts_rows_as_long_as_their_fixed_inputs_make_them(runtime: Runtime, adding: AddingSession, recorder: Recorder) -> None:
+    budget = QueueBudget(1000, 1 << 20)
+    queue = MicroBatcher("m", runtime, budget, recorder)
+    adding.gate.clear()
+    tasks = [asyncio.create_task(queue.submit(x(1, 2), soon()))]
+    await adding.until_running()
+    assert budget.bytes == queue.size_bytes(2) == 2 * (16 + 4 * 3)  # x and y, and `rows` along the three weights that are held
+    tasks.append(asyncio.create_task(queue.submit(x(1, 2), soon(), arrays(1.0, 500))))
+    await asyncio.sleep(0)
+    assert budget.bytes == 2 * (16 + 4 * 3) + 2 * (16 + 4 * 500)
+    with pytest.raises(QueueFullError):
+        await queue.submit(x(1, 2), soon(), arrays(1.0, 1 << 17))
+    adding.gate.set()
+    await asyncio.gather(*tasks)
+    assert budget.bytes == 0
+
+
+async def test_a_run_holds_no_more_bytes_than_it_may_however_long_the_fixed_inputs(adding: AddingSession, recorder: Recorder) -> None:
+    runtime = Runtime("add", adding, ADDING, max_batch=8, pad=False, max_run_bytes=1000)  # type: ignore[arg-type]
+    runtime.hold(arrays(1.0, 46))
+    assert (runtime.max_batch, runtime.buckets[-1]) == (5, 5)  # of 16 + 4 · 46 bytes
+    answer = await batcher(runtime, recorder).submit(x(*range(6)), soon())
+    assert [len(ran) for ran in adding.ran] == [5, 1]
+    adding.ran.clear()
+    answer = await batcher(runtime, recorder).submit(x(*range(5)), soon(), arrays(1.0, 121))
+    assert [len(ran) for ran in adding.ran] == [2, 2, 1]  # of 16 + 4 · 121
+    assert answer["rows"].shape == (5, 121)
+    adding.ran.clear()
+    await batcher(runtime, recorder).submit(x(1, 2), soon(), arrays(1.0, 1000))
+    assert [len(ran) for ran in adding.ran] == [1, 1]  # at least one
+    runtime.lane.shutdown()
+
+
+async def test_runs_with_few_points_do_not_make_one_with_many_count_as_quick(
+    runtime: Runtime, adding: AddingSession, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.engine.batcher.QUICK_S", 0.5)  # on a busy machine, too, a run is quicker than this
+    queue, few, many = batcher(runtime, recorder), arrays(1.0, 8), arrays(1.0, 5000)
+    for _ in range(20):
+        await queue.submit(x(1), soon(), few)
+    assert adding.threads[-1] == threading.get_ident()
+    await queue.submit(x(1), soon(), many)
+    assert adding.threads[-1] != threading.get_ident()

@@ -147,3 +147,16 @@ async def test_memory_told_is_memory_taken(robust: Lab) -> None:
     assert session.described is not None
     start = session.posterior.start
     assert robust.room._sessions.memory.taken_bytes == session_bytes(start, session.described, 70, FEATURES) > made.memory_bytes
+
+
+async def test_what_a_session_takes_is_told_without_reading_it(robust: Lab) -> None:
+    made, _ = await worked_in(robust)
+    await robust.restart()
+    section = await robust.room.section_of(made.session_id)
+    assert section == robust.repository.find("divide", 0).manifest.mechanism
+    assert robust.room.sessions_in_memory == 0
+    with pytest.raises(UnknownSessionError):
+        await robust.room.section_of("0" * 32)
+    robust.clock.now += 101
+    with pytest.raises(SessionExpiredError):
+        await robust.room.section_of(made.session_id)

@@ -137,10 +137,19 @@ async def test_lists_are_what_the_mechanisms_kind_takes(running: Running, room: 
     await ask(running, "models/toy/predict", {"inputs": listed})
     found = {name: values.dtype.name for name, values in room.last("predict")["given"].values.items()}
     assert found == {"patch": "float32", "loop": "float32", "field": "float64", "dwell": "float64", "phase": "int64"}
-    # In a session the route does not know the model: what two axes mean is then coordinates, and spectra say their dtype.
-    listed["loop"] = {"dtype": "float32", "values": [[1, 2, 3]]}  # type: ignore[assignment]
-    await ask(running, "sessions/s1/observe", {"inputs": listed, "y": [1]})
-    assert {name: values.dtype.name for name, values in room.last("observe")["given"].values.items()} == found
+    room.kinds = kinds
+    for method, field, options in (("observe", "inputs", {"y": [1]}), ("predict", "inputs", {}), ("suggest", "candidates", {"strategy": "ei"})):
+        await ask(running, f"sessions/s1/{method}", {field: listed} | options)
+        given = room.last(method)["candidates" if method == "suggest" else "given"]
+        assert {name: values.dtype.name for name, values in given.values.items()} == found
+
+
+@pytest.mark.parametrize("method", ["predict", "observe", "suggest"])
+async def test_of_a_session_that_is_none_no_list_is_read(running: Running, room: ToldRoom, method: str) -> None:
+    room.error = UnknownSessionError("gone")
+    body = {"predict": {"inputs": INPUTS}, "observe": {"inputs": INPUTS, "y": [1, 2]}, "suggest": {"candidates": INPUTS, "strategy": "ei"}}[method]
+    assert (await ask(running, f"sessions/s1/{method}", body, status=404))["error"]["reason"] == "SESSION_UNKNOWN"
+    assert room.asked == []
 
 
 BAD: dict[str, tuple[str, Any, str, str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,12 @@ class ToldRoom:
 
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     error: DichroicError | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    async def section_of(self, session_id: str) -> Any:
+        if isinstance(self.error, DichroicError):
+            raise self.error
+        return SimpleNamespace(mechanisms=[SimpleNamespace(name=name, kind=kind) for name, kind in self.kinds.items()])
 
     async def predict(self, model_name: str, model_version: int, given: Any, deadline: float, **options: Any) -> Predicted:
         self._note("predict", model_name=model_name, model_version=model_version, given=given, deadline=deadline, **options)
