@@ -115,6 +115,8 @@ class MechanismSpec(Section):
         components: principal components, with "pca".
         latents: which outputs of the latent bundle's encoder are latents; left out: its class probabilities, or else its content.
         kernel: of functions of its latents.
+        least_lengthscale: of that kernel, in standard deviations of each latent in training; 0: none. Where mechanisms are correlated in space, as a
+            place and what surrounds it are, what varies faster than this is the other's to tell.
     """
 
     name: Name
@@ -129,6 +131,7 @@ class MechanismSpec(Section):
     components: Annotated[int, Field(ge=1, le=32)] = 3
     latents: tuple[Text, ...] = ()
     kernel: Literal["rbf", "matern52"] = "rbf"
+    least_lengthscale: NonNegative = 0.0
 
     @property
     def encoding(self) -> str:

@@ -149,7 +149,7 @@ def gp_mechanisms(recipe: MechanismRecipe, encoders: tuple[Encoder, ...]) -> tup
     """The mechanisms as columns of z."""
     found, start = [], 0
     for spec, encoder in zip(recipe.mechanisms, encoders, strict=True):
-        found.append(Mechanism(spec.name, start, encoder.size, spec.kernel))
+        found.append(Mechanism(spec.name, start, encoder.size, spec.kernel, shortest=spec.least_lengthscale))
         start += encoder.size
     return tuple(found)
 

@@ -34,7 +34,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 
 NAMES = ("cards", "cards_joint", "cards_semi", "domains", "patch_spectrum", "patches_start")
 # Recipes to train oneself; no bundle of theirs is committed.
-WITHOUT_BUNDLE = ("cards_conditional", "ferrosim", "patch_coercive", "patches_field", "patches_field_scaled", "patches_joint")
+WITHOUT_BUNDLE = ("cards_conditional", "ferrosim", "loops", "patch_coercive", "patches_field", "patches_field_scaled", "patches_joint")
 
 
 def test_demo_bundles_are_there_in_one_version_each_and_each_has_its_recipe() -> None:
