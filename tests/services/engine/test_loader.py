@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from dichroic.errors import BundleRefusedError
 from services.engine.device import ChosenDevice
 from services.engine.graph import open_session
 from services.engine.loader import Loader
+from services.engine.runtime import Runtime
 from tests.toy_bundle import Toy, rewrite_manifest, write_toy
 
 LOADER = Loader(ChosenDevice("cpu", False, 1), max_batch=16)
@@ -249,3 +251,18 @@ def test_an_empty_folder_is_refused_at_manifest(tmp_path: Path) -> None:
 def test_a_bundle_copied_under_another_version_is_refused(folder: Path) -> None:
     shutil.copytree(folder, folder.parent / "9")
     assert refused(folder.parent / "9").cause == "WRONG_PLACE"
+
+
+@pytest.mark.parametrize(("device", "place_on"), [("cpu", ""), ("cuda", "cuda")])
+def test_fixed_inputs_stay_on_a_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch, device: Literal["cpu", "cuda"], place_on: str) -> None:
+    """Which runtimes are asked for; that they run there no test can tell without one."""
+    asked: list[str] = []
+
+    def noted(*values: Any, **options: Any) -> Runtime:
+        asked.append(options.pop("place_on"))
+        return Runtime(*values, **options)
+
+    monkeypatch.setattr("services.engine.loader.Runtime", noted)
+    monkeypatch.setattr("services.engine.loader.open_session", lambda *values: open_session(*values[:-1], LOADER.device))
+    Loader(ChosenDevice(device, False, 1), max_batch=4).load(folder).close()
+    assert set(asked) == {place_on}
