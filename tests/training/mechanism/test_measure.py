@@ -92,15 +92,15 @@ def test_a_part_whose_factor_has_no_truth_is_compared_with_nothing() -> None:
 
 
 def test_a_report_gets_inputs_truths_and_latents_of_as_many_points_as_it_draws() -> None:
-    found, y = drawn(count=2100)
-    more = points(2100, truth_position=np.ones(2100), truth_f=y)
+    found, y = drawn(count=600)
+    more = points(600, truth_position=np.ones(2100), truth_f=y)
     arrays = held_out_arrays(found, additive("patch", "position", "phase"), more, points(30, truth_position=np.ones(30)))
     assert set(arrays) == {
         *("y", "rank", "total_mean", "total_variance", "part_mean", "part_variance", "factor", "latents"),
         *("input_position", "input_phase", "truth_position", "truth_f"),
     }
-    assert {len(values) for values in arrays.values()} == {2000}
-    assert arrays["latents"].shape == (2000, 7)
+    assert {len(values) for values in arrays.values()} == {500}
+    assert arrays["latents"].shape == (500, 7)
 
 
 def test_figures_are_those_of_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_figures_are_those_of_the_points(monkeypatch: pytest.MonkeyPatch) -> Non
     assert metrics["noise_sd"].value == pytest.approx(0.1)
     assert metrics["coverage_90"].value == covered(found.rank, 0.9)
     leaks = {name: metric.value for name, metric in metrics.items() if name.startswith("leakage_")}
-    widths = {"patch": 9, "position": 2, "phase": 1}
+    widths = {"patch": 2, "position": 2, "phase": 3}  # latents
     assert leaks == {f"leakage_{a}_to_{b}": width for a, width in widths.items() for b in widths if a != b}
     spoilt = replace(found, y=y + 1)
     assert metrics_of(spoilt, fitted, made, reference, split="drawn", unit="V", seed=0)[0].value > metrics["rmse_y"].value
