@@ -142,6 +142,7 @@ def test_weight_decay_is_on_the_networks_weights_alone() -> None:
     assert pulled | left == set(names.values())
 
 
+@pytest.mark.slow
 def test_every_baseline_can_have_the_mixture_of_noises() -> None:
     made, new = drawn(150, 0, wrong=0.2), drawn(400, 1, wrong=0.2)
     latents, at = (np.concatenate((each["pictures"].mean(axis=(1, 2))[:, None], each["place"]), axis=1) for each in (made, new))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,11 @@ from training.mechanism.export_graph import posterior_onnx
 from training.mechanism.graph import POSTERIOR_INPUTS, PosteriorGraph, posterior_arrays
 from training.mechanism.posterior import Posterior, Prediction
 
+# On one process: an export takes seconds.
+pytestmark = pytest.mark.xdist_group("posterior_graphs")
+
+# The others are run with --long.
+TRIED = ("additive", "scaled")
 OUTPUTS = ("mean", "covariance", "factor", "factor_variance", "total_mean", "total_variance")
 
 
@@ -19,25 +25,26 @@ def run(session: onnxruntime.InferenceSession, latents: np.ndarray, arrays: dict
     return session.run(None, {"latents": latents, **arrays})
 
 
-def session_of(given: Posterior) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(posterior_onnx(given), providers=["CPUExecutionProvider"])
+@cache  # an export takes seconds
+def session_of(form: str) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(posterior_onnx(posterior(form)), providers=["CPUExecutionProvider"])
 
 
 def largest_difference(found: list[np.ndarray], wanted: Prediction) -> float:
     return max(float(np.abs(array - getattr(wanted, name)).max()) for array, name in zip(found, OUTPUTS, strict=True))
 
 
-@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize("form", [pytest.param(form, marks=() if form in TRIED else pytest.mark.slow) for form in sorted(FORMS)])
 def test_onnx_graph_equals_the_float64_reference(form: str) -> None:
     given, new = posterior(form), points(9, seed=5)
-    found = run(session_of(given), new, posterior_arrays(given))
+    found = run(session_of(form), new, posterior_arrays(given))
     assert all(array.dtype == np.float64 for array in found)
     assert largest_difference(found, given.predict(new)) < 1e-10
 
 
 def test_rows_are_told_apart_at_every_batch_size() -> None:
     given = posterior("scaled")
-    session, arrays, new = session_of(given), posterior_arrays(given), points(33, seed=5)
+    session, arrays, new = session_of("scaled"), posterior_arrays(given), points(33, seed=5)
     whole = run(session, new, arrays)
     for rows in (slice(0, 1), slice(7, 8), slice(3, 33)):
         for part, all_rows in zip(run(session, new[rows], arrays), whole, strict=True):
@@ -49,26 +56,26 @@ def test_the_posterior_is_an_input_new_points_need_no_new_graph() -> None:
     given, new = posterior("additive"), points(9, seed=5)
     latents, y = points(41, seed=9), np.random.default_rng(9).normal(size=41)
     more = Posterior(given.structure, latents, y, np.full(41, 0.05), np.full(41, 1 / 41))
-    found = run(session_of(given), new, posterior_arrays(more))
+    found = run(session_of("additive"), new, posterior_arrays(more))
     assert largest_difference(found, more.predict(new)) < 1e-10
 
 
 def test_rows_of_zeros_in_the_posterior_change_nothing() -> None:
     """A session's arrays are padded to its capacity."""
-    given, new = posterior("mixed"), points(9, seed=5)
+    given, new = posterior("scaled"), points(9, seed=5)
     padded: dict[str, Any] = {}
     for name, array in posterior_arrays(given).items():
         grown = (
             array if name in {"gauge_mean", "gauge_variance"} else np.pad(array, [(0, 24)] + [(0, 24 if name == "inverse" else 0)] * (array.ndim - 1))
         )
         padded[name] = np.ascontiguousarray(grown)
-    assert largest_difference(run(session_of(given), new, padded), given.predict(new)) < 1e-10
+    assert largest_difference(run(session_of("scaled"), new, padded), given.predict(new)) < 1e-10
 
 
 def test_names_of_the_arrays_are_the_graphs_inputs() -> None:
     given = posterior("additive")
     assert tuple(posterior_arrays(given)) == POSTERIOR_INPUTS
-    assert [spec.name for spec in session_of(given).get_inputs()] == ["latents", *POSTERIOR_INPUTS]
+    assert [spec.name for spec in session_of("additive").get_inputs()] == ["latents", *POSTERIOR_INPUTS]
 
 
 def test_graph_says_the_same_in_torch() -> None:

@@ -81,7 +81,7 @@ def test_variance_is_no_less_than_the_exact_one_and_no_more_than_the_priors() ->
     assert (variances[1] < prior + 1e-9).all()
 
 
-@pytest.mark.parametrize("form", ["mixed", "offset_scaled"])
+@pytest.mark.parametrize("form", [pytest.param("mixed", marks=pytest.mark.slow), "offset_scaled"])
 def test_the_exported_graph_takes_its_arrays(form: str) -> None:
     found, _ = inducing(form)
     arrays, new = posterior_arrays(found), points(9, seed=5)

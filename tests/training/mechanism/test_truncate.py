@@ -27,7 +27,7 @@ def smooth(count: int = 300) -> Posterior:
     return Posterior(Structure(MECHANISMS, terms, 0.3), latents, rng.normal(size=count), np.full(count, 0.05), np.full(count, 1 / count))
 
 
-@pytest.mark.parametrize("spread", [0.1, 1.0, 5.0])
+@pytest.mark.parametrize("spread", [pytest.param(0.1, marks=pytest.mark.slow), 1.0, pytest.param(5.0, marks=pytest.mark.slow)])
 def test_no_variance_or_covariance_changes_by_more_than_the_bound_anywhere(spread: float) -> None:
     given, new = smooth(), spread * np.random.default_rng(7).normal(size=(400, 5))
     found = low_rank(given)
@@ -68,7 +68,14 @@ def test_where_rounding_is_more_than_the_tolerance_it_is_refused() -> None:
     assert low_rank(quiet) is None
 
 
-@pytest.mark.parametrize("form", ["scaled", "offset_scaled", "mixed"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param("scaled", marks=pytest.mark.slow),
+        pytest.param("offset_scaled", marks=pytest.mark.slow),
+        pytest.param("mixed", marks=pytest.mark.slow),
+    ],
+)
 def test_factors_and_orthogonal_kernels_have_the_same_bound(form: str) -> None:
     rough = posterior(form, 300)
     # Smoother: the interaction of three mechanisms has few directions then too.
