@@ -14,12 +14,10 @@ from torch import nn
 
 from dichroic.bundle import Preprocessing, TensorSpec
 from training.export.modules import input_range
+from training.export.onnx_models import ELEMENT_TYPES, OPSET, checked_model
 
-OPSET = 20
-IR_VERSION = 10
 # The exporter specialises a batch of 1; any other number stays a symbol.
 _EXAMPLE_ROWS = 3
-_ELEMENT_TYPES = {"uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "float32": TensorProto.FLOAT}
 
 
 def to_graph(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> onnx.ModelProto:
@@ -107,14 +105,9 @@ def _cleaned(model: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outp
         bare = helper.make_node(node.op_type, node.input, node.output, name=f"node_{index}", domain=node.domain)
         bare.attribute.extend(node.attribute)
         nodes.append(bare)
-    graph = helper.make_graph(nodes, "dichroic", inputs, outputs)
-    for tensor in model.graph.initializer:
-        graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
-    clean = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="dichroic")
-    clean.ir_version = IR_VERSION
-    onnx.checker.check_model(clean, full_check=True)
-    return clean
+    initializers = [numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name) for tensor in model.graph.initializer]
+    return checked_model(nodes, inputs, outputs, initializers)
 
 
 def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(spec.name, _ELEMENT_TYPES[spec.dtype], list(spec.shape))
+    return helper.make_tensor_value_info(spec.name, ELEMENT_TYPES[spec.dtype], list(spec.shape))

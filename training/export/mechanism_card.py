@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dichroic.bundle import MechanismSection, Metric, TrainingData
 from dichroic.bundle.manifest import Calibration
 from dichroic.bundle.mechanism_section import Mechanism
-from training.export.model_card import data_section, metrics_table
+from training.export.model_card import data_section, framed
 from training.recipe_sections import Card
 
 _FORMS = {
@@ -30,34 +30,20 @@ def mechanism_card(  # noqa: PLR0917 - one order, one caller
 ) -> str:
     """Markdown. Holds no date, version or timing: those are no part of what a bundle answers."""
     quantity = section.quantity
-    parts = [
-        f"# {card.title}",
-        card.description,
-        "## Use",
-        "\n".join(
-            [
-                f"- Model `{name}` tells {quantity.name} ({quantity.unit}): {quantity.meaning}.",
-                f"- Form: {_FORMS[section.form]}. Parts: {', '.join(part.name for part in section.parts)}.",
-                *(f"- {_mechanism(each)}" for each in section.mechanisms),
-                f"- Gauge: {section.gauge}",
-            ]
-        ),
-        "## Data",
-        data_section(training_data, notes),
-        "## Figures",
-        "Measured on points that no part of the fit saw. A row's last column says on which.",
-        metrics_table(metrics),
-        "## Calibration",
-        _calibration(calibration, section),
-        "## Limits",
-        card.limits,
-        "## What is published and what is ours",
-        f"Published: {card.published}",
-        f"Our reconstruction or choice: {card.ours}",
-        "## Licence",
-        "Weights, graphs and this card: MIT, as the project. The data's licence stands above.",
+    use = [
+        f"- Model `{name}` tells {quantity.name} ({quantity.unit}): {quantity.meaning}.",
+        f"- Form: {_FORMS[section.form]}. Parts: {', '.join(part.name for part in section.parts)}.",
+        *(f"- {_mechanism(each)}" for each in section.mechanisms),
+        f"- Gauge: {section.gauge}",
     ]
-    return "\n\n".join(parts) + "\n"
+    return framed(
+        card,
+        use="\n".join(use),
+        data=data_section(training_data, notes),
+        measured_on="points",
+        metrics=metrics,
+        calibration=_calibration(calibration, section),
+    )
 
 
 def _mechanism(mechanism: Mechanism) -> str:

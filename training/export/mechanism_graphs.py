@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from training.mechanism.encoders import ELEMENT_TYPES, IMAGE_DTYPES, IR_VERSION, OPSET, Encoder
+from training.export.onnx_models import ELEMENT_TYPES, checked_model
+from training.mechanism.encoders import IMAGE_DTYPES, Encoder
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -58,7 +59,7 @@ def encode_graph(encoders: Sequence[Encoder], standardisation: Standardisation, 
     ]
     initializers += [numpy_helper.from_array(standardisation.mean, "latent_mean"), numpy_helper.from_array(standardisation.sd, "latent_sd")]
     latents = helper.make_tensor_value_info("latents", TensorProto.DOUBLE, ["n", len(standardisation.mean)])
-    return _model(nodes, inputs, [latents], initializers)
+    return checked_model(nodes, inputs, [latents], initializers)
 
 
 def joined(encode: onnx.ModelProto, posterior: onnx.ModelProto) -> onnx.ModelProto:
@@ -66,7 +67,7 @@ def joined(encode: onnx.ModelProto, posterior: onnx.ModelProto) -> onnx.ModelPro
     outputs = list(posterior.graph.output)
     fixed = [value for value in posterior.graph.input if value.name != "latents"]
     behind = prefixed(posterior, "posterior.", keep={"latents", *(value.name for value in (*outputs, *fixed))})
-    return _model(
+    return checked_model(
         [*encode.graph.node, *behind.graph.node],
         [*encode.graph.input, *fixed],
         [*outputs, *encode.graph.output],
@@ -89,16 +90,3 @@ def prefixed(model: onnx.ModelProto, prefix: str, keep: set[str]) -> onnx.ModelP
     for tensor in result.graph.initializer:
         tensor.name = renamed(tensor.name)
     return result
-
-
-def _model(
-    nodes: Sequence[onnx.NodeProto],
-    inputs: Sequence[onnx.ValueInfoProto],
-    outputs: Sequence[onnx.ValueInfoProto],
-    initializers: Sequence[onnx.TensorProto],
-) -> onnx.ModelProto:
-    graph = helper.make_graph(list(nodes), "dichroic", list(inputs), list(outputs), list(initializers))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="dichroic")
-    model.ir_version = IR_VERSION
-    onnx.checker.check_model(model, full_check=True)
-    return model

@@ -28,19 +28,32 @@ def model_card(
     `remark`, where there is one, comes before the recipe's own texts: what a reader must know before believing them. `drawn`: preprocessing of
     what is drawn, where another kind goes in.
     """
+    return framed(
+        card,
+        use=_use(name, latent, preprocessing, drawn),
+        data=data_section(training_data, notes),
+        measured_on="images",
+        metrics=metrics,
+        calibration=_calibration(calibration, latent),
+        remark=remark,
+    )
+
+
+def framed(card: Card, *, use: str, data: str, measured_on: str, metrics: Sequence[Metric], calibration: str, remark: str = "") -> str:
+    """The card of any kind of bundle: the recipe's texts around what its kind has to say. `measured_on`: what the figures' rows are."""
     parts = [
         f"# {card.title}",
         *([f"**{remark}**"] if remark else []),
         card.description,
         "## Use",
-        _use(name, latent, preprocessing, drawn),
+        use,
         "## Data",
-        data_section(training_data, notes),
+        data,
         "## Figures",
-        "Measured on images that no part of the fit saw. A row's last column says on which.",
+        f"Measured on {measured_on} that no part of the fit saw. A row's last column says on which.",
         metrics_table(metrics),
         "## Calibration",
-        _calibration(calibration, latent),
+        calibration,
         "## Limits",
         card.limits,
         "## What is published and what is ours",

@@ -19,18 +19,11 @@ from dichroic.bundle.arrays import unpack
 from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME
 from dichroic.errors import BundleRefusedError
 from training.errors import InputError
+from training.export.onnx_models import ELEMENT_TYPES, checked_model
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ELEMENT_TYPES = {
-    "uint8": TensorProto.UINT8,
-    "uint16": TensorProto.UINT16,
-    "int64": TensorProto.INT64,
-    "float32": TensorProto.FLOAT,
-    "float64": TensorProto.DOUBLE,
-}
 IMAGE_DTYPES = ("uint8", "uint16", "float32")
-OPSET, IR_VERSION = 20, 10
 
 
 @dataclass(frozen=True)
@@ -231,11 +224,7 @@ def _graph(spec: TensorSpec, nodes: Sequence[onnx.NodeProto], constants: dict[st
     kept = _needed(nodes, {"latents"})
     used = {name for node in kept for name in node.input}
     initializers = [numpy_helper.from_array(np.array(values, order="C"), key) for key, values in constants.items() if key in used]
-    graph = helper.make_graph(kept, "dichroic", [entry], [answer], initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="dichroic")
-    model.ir_version = IR_VERSION
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return checked_model(kept, [entry], [answer], initializers)
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:

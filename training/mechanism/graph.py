@@ -43,12 +43,12 @@ class PosteriorGraph(nn.Module):
         structure = posterior.structure
         self.structure = structure
         # As tensors: the exporter writes a Python number as float32.
-        self.mean = _constant(np.array([structure.mean]))
+        self.mean = constant(np.array([structure.mean]))
         self.centred = [values.term.centred for values in structure.terms]
-        self.scales = _constant(posterior.factor_scales)
+        self.scales = constant(posterior.factor_scales)
         variances = np.array([values.variance / len(values.term.products) for values in structure.terms])
-        self.prior_scale = _constant(variances * posterior.factor_scales**2)
-        self.row_scale = _constant(variances * posterior.factor_scales)
+        self.prior_scale = constant(variances * posterior.factor_scales**2)
+        self.row_scale = constant(variances * posterior.factor_scales)
         # Of orthogonal kernels, by term and mechanism: the measure's points, and what they are weighted with in u.
         self.measures, self.mean_weights = nn.ParameterDict(), nn.ParameterDict()
         self.lengthscales = nn.ParameterList()
@@ -58,15 +58,15 @@ class PosteriorGraph(nn.Module):
             for name in values.term.mechanisms:
                 mechanism = structure.mechanism(name)
                 own.append((len(self.lengthscales), mechanism.columns, mechanism.family))
-                self.lengthscales.append(_constant(values.lengthscales[name]))
+                self.lengthscales.append(constant(values.lengthscales[name]))
                 if name in values.term.orthogonal:
-                    self.measures[name] = _constant(structure.measures[name].points)
-                    self.mean_weights[f"{len(self.columns)}_{name}"] = _constant(structure.mean_weights(values, name))
+                    self.measures[name] = constant(structure.measures[name].points)
+                    self.mean_weights[f"{len(self.columns)}_{name}"] = constant(structure.mean_weights(values, name))
             self.columns.append(own)
         self.factors = nn.ModuleDict({name: _Factor(values) for name, values in structure.factors.items()})
         slopes = posterior.mean_slopes
-        self.mean_slopes = nn.ParameterDict({f"{index}_{name}": _constant(slope) for (index, name), slope in slopes.items()})
-        self.register_buffer("is_centred", _constant(np.array(self.centred, np.float64)).data)
+        self.mean_slopes = nn.ParameterDict({f"{index}_{name}": constant(slope) for (index, name), slope in slopes.items()})
+        self.register_buffer("is_centred", constant(np.array(self.centred, np.float64)).data)
 
     def forward(  # noqa: PLR0917 - the graph's inputs
         self,
@@ -100,8 +100,8 @@ class PosteriorGraph(nn.Module):
         beside = with_gauge - gauge_variance * self.is_centred - pairs @ sum_half
         ones = torch.ones_like(value[:, :1])
         # Together in one sum: the exporter takes a lone constant below 1e-8 for 0 and leaves it out, as it would μ of a y in metres.
-        constant = torch.cat((self.mean, gauge_mean)).sum()
-        part_mean = torch.cat((constant * ones, value - gauge_mean * self.is_centred), dim=1)
+        whole = torch.cat((self.mean, gauge_mean)).sum()
+        part_mean = torch.cat((whole * ones, value - gauge_mean * self.is_centred), dim=1)
         top = torch.cat((constant_variance * ones, beside), dim=1)[:, None, :]
         part_covariance = torch.cat((top, torch.cat((beside[:, :, None], covariance), dim=2)), dim=1)
         factor, spread = self._factors(latents)
@@ -169,10 +169,10 @@ class _Factor(nn.Module):
     def __init__(self, values: FactorValues) -> None:
         super().__init__()
         self.centres, self.lengthscale, self.whitening, self.weights, self.covariance = (
-            _constant(array) for array in (values.centres, values.lengthscale, values.whitening, values.weights, values.covariance)
+            constant(array) for array in (values.centres, values.lengthscale, values.whitening, values.weights, values.covariance)
         )
-        self.offset = _constant(np.array(values.offset))
-        self.prior_variance = _constant(np.array(values.prior_sd**2))
+        self.offset = constant(np.array(values.offset))
+        self.prior_variance = constant(np.array(values.prior_sd**2))
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         features = _correlation("rbf", latents, self.centres, self.lengthscale) @ self.whitening.T
@@ -205,5 +205,6 @@ def _correlation(family: str, first: Tensor, second: Tensor, lengthscale: Tensor
     return (1 + distance + distance * distance / 3) * torch.exp(-distance)
 
 
-def _constant(array: Array) -> nn.Parameter:
+def constant(array: Array) -> nn.Parameter:
+    """Of a graph, float64: the exporter writes a Python number as float32."""
     return nn.Parameter(torch.from_numpy(np.array(array, np.float64)), requires_grad=False)

@@ -45,14 +45,12 @@ class HeldOut:
 def held_out(fitted: Fitted | FittedInducing, latents: Array, y: Array) -> HeldOut:
     """Predicts points with the latents (n, D) and the measured y (n,)."""
     told = fitted.posterior.predict(latents)
-    observed = told.total_variance + fitted.noise_variance
-    rank = norm.cdf(y, told.total_mean, np.sqrt(observed))
     if fitted.outliers is None:
-        density: Array = norm.logpdf(y, told.total_mean, np.sqrt(observed))
+        of_y = norm(told.total_mean, np.sqrt(told.total_variance + fitted.noise_variance))
+        rank, density = of_y.cdf(y), of_y.logpdf(y)
     else:
-        share, wide = fitted.outliers.share, np.sqrt(told.total_variance + fitted.outliers.variance)
-        rank = (1 - share) * rank + share * norm.cdf(y, told.total_mean, wide)
-        density = fitted.outliers.log_density(told.total_mean, told.total_variance, y, fitted.noise_variance)
+        asked = told.total_mean, told.total_variance, y, fitted.noise_variance
+        rank, density = fitted.outliers.rank(*asked), fitted.outliers.log_density(*asked)
     return HeldOut(told, y, rank, density, latents)
 
 

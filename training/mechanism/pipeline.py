@@ -87,7 +87,8 @@ def fit_mechanism(request: MechanismRequest) -> Written:
         file = FitFile(store / "fit.safetensors")
         if not request.resume:
             file.clear()
-        fitted = _fit(recipe, prepared, gp_mechanisms(recipe, encoders), standardisation(raw), file)
+        latents, mechanisms, validation = standardisation(raw), gp_mechanisms(recipe, encoders), _validation(recipe, prepared)
+        fitted = _fit(recipe, mechanisms, latents, prepared.train.y, validation, file)
     except Interrupted:
         raise
     except KeyboardInterrupt as error:
@@ -97,7 +98,7 @@ def fit_mechanism(request: MechanismRequest) -> Written:
     found = held_out(fitted, new, prepared.held_out.y)
     unit = recipe.quantity.unit
     metrics = metrics_of(found, fitted, prepared.held_out, prepared.train, split=prepared.split, unit=unit, seed=recipe.seed)
-    metrics += baseline_metrics(recipe, prepared, gp_mechanisms(recipe, encoders), (standardisation(raw), new), _validation(recipe, prepared))
+    metrics += baseline_metrics(recipe, prepared, mechanisms, (latents, new), validation)
     low, high = NOMINAL_90
     share = covered(found.rank, 0.9)
     if not low <= share <= high:
@@ -126,15 +127,15 @@ def fit_mechanism(request: MechanismRequest) -> Written:
     return written
 
 
-def _fit(
-    recipe: MechanismRecipe, prepared: PreparedPoints, mechanisms: tuple[Mechanism, ...], latents: Array, file: FitFile
+def _fit(  # noqa: PLR0917 - one order, one caller
+    recipe: MechanismRecipe, mechanisms: tuple[Mechanism, ...], latents: Array, y: Array, validation: Array, file: FitFile
 ) -> Fitted | FittedInducing:
     """Exact up to MOST_EXACT points, which takes minutes; by inducing points beyond, with a checkpoint."""
     terms, wanted = terms_of(recipe.structure, [each.name for each in recipe.mechanisms]), recipe.fit
-    how: dict[str, Any] = {"seed": recipe.seed, "validation": _validation(recipe, prepared), "starts": wanted.starts, "outliers": wanted.outliers}
+    how: dict[str, Any] = {"seed": recipe.seed, "validation": validation, "starts": wanted.starts, "outliers": wanted.outliers}
     if len(latents) > MOST_EXACT:
-        return fit_inducing(mechanisms, terms, latents, prepared.train.y, inducing=wanted.inducing, file=file, **how)
-    return fit(mechanisms, terms, latents, prepared.train.y, **how)
+        return fit_inducing(mechanisms, terms, latents, y, inducing=wanted.inducing, file=file, **how)
+    return fit(mechanisms, terms, latents, y, **how)
 
 
 def terms_of(structured: Structured, names: list[str]) -> tuple[Term, ...]:

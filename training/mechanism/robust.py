@@ -47,11 +47,15 @@ class Outliers:
         """Of the noise of a point of unknown kind."""
         return (1 - self.share) * noise_variance + self.share * self.variance
 
+    def rank(self, mean: Array, variance: Array, truth: Array, noise_variance: float) -> Array:
+        """Probability (n,) that y is no more than `truth`, where f is N(mean, variance)."""
+        good, bad = (norm.cdf(truth, mean, np.sqrt(variance + noise)) for noise in (noise_variance, self.variance))
+        result: Array = (1 - self.share) * good + self.share * bad
+        return result
+
     def reach(self, mean: Array, variance: Array, truth: Array, noise_variance: float) -> Array:
         """Probability (n,) of the central interval of y that just holds `truth`, where f is N(mean, variance): 0.9 and less is inside the 90 %."""
-        off = np.abs(truth - mean)
-        good, bad = (2 * norm.cdf(off / np.sqrt(variance + noise)) - 1 for noise in (noise_variance, self.variance))
-        result: Array = (1 - self.share) * good + self.share * bad
+        result: Array = np.abs(2 * self.rank(mean, variance, truth, noise_variance) - 1)
         return result
 
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from training.export.graphs import exported
-from training.mechanism.graph import PosteriorGraph, total_product
+from training.mechanism.graph import PosteriorGraph, constant, total_product
 from training.mechanism.posterior import StructuredPosterior
 from training.mechanism.structure import Array, Structure
 
@@ -48,11 +48,11 @@ class FeaturesGraph(PosteriorGraph):
         for values in posterior.structure.terms:
             for name in values.term.mechanisms:
                 omega, phase = _spectral(posterior.structure, name, values.lengthscales[name], rng)
-                self.frequencies.append(_constant(omega.T.copy()))
-                self.phases.append(_constant(phase))
-        self.root_two = _constant(np.array(np.sqrt(2.0)))
+                self.frequencies.append(constant(omega.T.copy()))
+                self.phases.append(constant(phase))
+        self.root_two = constant(np.array(np.sqrt(2.0)))
         variances = np.array([values.variance / len(values.term.products) for values in posterior.structure.terms])
-        self.amplitude = _constant(np.sqrt(variances / FEATURES) * posterior.factor_scales)
+        self.amplitude = constant(np.sqrt(variances / FEATURES) * posterior.factor_scales)
 
     def forward(self, latents: Tensor) -> Tensor:  # type: ignore[override]
         """See the class."""
@@ -103,7 +103,3 @@ def features_onnx(posterior: StructuredPosterior) -> onnx.ModelProto:
 
 def _values(shapes: dict[str, tuple[str | int, ...]]) -> list[onnx.ValueInfoProto]:
     return [helper.make_tensor_value_info(name, TensorProto.DOUBLE, shape) for name, shape in shapes.items()]
-
-
-def _constant(array: Array) -> nn.Parameter:
-    return nn.Parameter(torch.from_numpy(np.array(array, np.float64)), requires_grad=False)
