@@ -54,6 +54,12 @@ class Candidates:
             self._with_part -= np.outer(with_part, column / spread)
         self.covariance -= np.outer(column, column / spread)
 
+    def forget(self, index: int) -> None:
+        """One candidate that was measured once is not measured after all; the part's variance, if asked for, is not told any more."""
+        column, spread = self.covariance[:, index].copy(), self._noise[index] - self.covariance[index, index]
+        self.covariance += np.outer(column, column / spread)
+        self._with_part = self.part_variance = None
+
     def scores(self, strategy: Strategy) -> Array:
         """(C,), the greatest of which is the next pick.
 

@@ -49,6 +49,14 @@ def test_many_points_at_once_are_the_same_as_one_after_another() -> None:
         np.testing.assert_allclose(first.scores(strategy), second.scores(strategy), atol=1e-12)
 
 
+def test_a_point_that_is_forgotten_is_as_one_never_measured() -> None:
+    found, wanted = candidates(), candidates()
+    found.condition([3, 17, 5])
+    found.forget(17)
+    wanted.condition([3, 5])
+    np.testing.assert_allclose(found.covariance, wanted.covariance, atol=1e-12)
+
+
 def test_the_mean_variance_falls_by_what_was_said() -> None:
     found = candidates()
     found.condition([1, 2])
