@@ -37,7 +37,7 @@ from training.recipe_sections import Card
 
 RESULT = Path(__file__).resolve().parent / "results" / "mechanism_session.json"
 KINDS = ("one", "two", "three", "four")
-STRATEGIES = ("total_sd", "part_sd", "ucb", "ei", "thompson")
+STRATEGIES = ("total_sd", "part_sd", "mean_variance", "ucb", "ei", "thompson")
 
 
 class Unobserved:
@@ -106,7 +106,8 @@ async def measured(bundles: Path, sessions: Path, arguments: argparse.Namespace)
         await timed("observe, one point", observe)
         for strategy in STRATEGIES:
             await timed(f"suggest {strategy}", lambda strategy=strategy: suggest(strategy))
-        await timed("suggest total_sd, 8 picks", lambda: suggest("total_sd", 8))
+        for strategy in ("total_sd", "mean_variance"):
+            await timed(f"suggest {strategy}, 8 picks", lambda strategy=strategy: suggest(strategy, 8))
         await timed("suggest after an observation", lambda: suggest("total_sd"), observe)
         await timed("predict, one point", lambda: room.predict("", 0, given(rng, 1), later(), session_id=made.session_id))
         return ms

@@ -103,7 +103,8 @@ class Suggested:
         session_id: empty where the bundle's own posterior did.
         revision: of the session; 0 without one.
         candidate_index: (k,) int64, each once.
-        score: (k,) float64, by which the candidate was the best when it was picked: greater is better, whatever the goal.
+        score: (k,) float64, by which the candidate was the best when it was picked: greater is better, whatever the goal. In the unit of y; of
+            mean_variance in its square.
         total_mean: (k,) float64 of f.
         total_sd: (k,) float64 of f, given that the picks before it are measured (thompson: as it is now).
         part_sd: (k,) float64 of the part asked for, likewise; zeros unless the strategy is part_sd.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from dichroic.bundle.arrays import Arrays
-from services.mechanism.answers import Float64
+from services.mechanism.answers import Float64, Int64
 from services.mechanism.paths import POOL, Paths
 from services.mechanism.state import FLOAT64_BYTES, Block, View, room_for
 
@@ -134,6 +134,11 @@ class Candidates:
         together = np.concatenate((self.half[:, :, index], self.columns[:, :, index]))
         load: Float64 = together @ self.factor[:, index]
         return load
+
+    def loads_of(self, which: slice | Int64) -> Float64:
+        """(p, r + k) l of f at p candidates: their products are what the observations explain of the covariances of f between them."""
+        factor = self.factor[:, which]
+        return np.concatenate([np.einsum("rtc,tc->cr", told[:, :, which], factor) for told in (self.half, self.columns)], axis=1)
 
     def _grow(self, count: int) -> None:
         room = room_for(self.added + count)

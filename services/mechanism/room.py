@@ -258,7 +258,7 @@ class MechanismRoom:
                 if session.described is None:
                     raise InvalidFieldError("The session has no candidates. Send some, or name them in CreateSession.", field="candidates")
                 check_wish(use.call.model, wish, session.candidate_count)
-                with self._sessions.borrowed(batch_bytes(wish.count, session.candidate_count, len(view.centred))):
+                with self._sessions.borrowed(batch_bytes(wish, session.candidate_count, view)):
                     told = await session.told(use.call)
                     return suggested(use.told_by, await pick(use.call, told, wish, view))
         with self._mechanism(model_name, model_version) as (model, section):
@@ -318,7 +318,7 @@ class MechanismRoom:
         drawn, terms, rank = wish.strategy == "thompson", len(view.centred), len(view.root)
         features = features_of(call.model) if drawn else 0
         needed = candidate_bytes(found.rows, terms, view.points.shape[1], rank=rank, added=0, features=features, kept=False)
-        with self._sessions.borrowed(needed + batch_bytes(wish.count, found.rows, terms)):
+        with self._sessions.borrowed(needed + batch_bytes(wish, found.rows, view)):
             described = await describe(call.model, call.section, found, call.deadline)
             told = await tell(call, described, view, seed if drawn else None)
             return await pick(call, told, wish, view)

@@ -9,9 +9,10 @@ import numpy as np
 from services.mechanism.answers import Bool, Float64
 from services.mechanism.candidates import Candidates
 from services.mechanism.noise import normal_cdf, normal_density
+from services.mechanism.references import References, reference_bytes
 from services.mechanism.state import FLOAT64_BYTES, View
 
-STRATEGIES = ("total_sd", "part_sd", "ucb", "ei", "thompson")
+STRATEGIES = ("total_sd", "part_sd", "mean_variance", "ucb", "ei", "thompson")
 GOALS = ("maximise", "minimise")
 KAPPA = 2.0
 
@@ -50,9 +51,10 @@ class Pick:
     part_sd: float
 
 
-def batch_bytes(count: int, candidates: int, terms: int) -> int:
-    """What so many picks take beside the candidates: a column (T, C) each, or of thompson what its path is made of."""
-    return FLOAT64_BYTES * count * candidates * terms
+def batch_bytes(wish: Wish, candidates: int, view: View) -> int:
+    """What the picks take beside so many candidates: a column (T, C) each, or of thompson what its path is made of; and the references, if any."""
+    references = reference_bytes(candidates, len(view.root)) if wish.strategy == "mean_variance" else 0
+    return FLOAT64_BYTES * wish.count * candidates * len(view.centred) + references
 
 
 class Batch:
@@ -63,10 +65,11 @@ class Batch:
         wish: what was asked for.
         view: the posterior now.
         noise_variance: σ².
+        references: of mean_variance, told of all candidates; every pick changes them.
     """
 
-    def __init__(self, candidates: Candidates, wish: Wish, view: View, noise_variance: float) -> None:
-        self._candidates, self._wish = candidates, wish
+    def __init__(self, candidates: Candidates, wish: Wish, view: View, noise_variance: float, references: References | None = None) -> None:
+        self._candidates, self._wish, self._references = candidates, wish, references
         self._gauge_half, self._centred, self._noise_variance = view.gauge_half, view.centred, noise_variance
         self._mean = candidates.total_mean()
         self._of_factors = candidates.of_factors()
@@ -104,10 +107,13 @@ class Batch:
             gauge -= self._gauge_columns[before] * own
         scale = np.sqrt(max(self._left[index], 0.0) + self._noise_variance)
         column, gauge = column / scale, gauge / scale
-        self._left -= np.sum(candidates.factor * column, axis=0) ** 2
+        of_total = np.sum(candidates.factor * column, axis=0)
+        self._left -= of_total**2
         self._part_left -= (column[self._wish.part] - self._centred[self._wish.part] * gauge[self._wish.part]) ** 2
         self._columns.append(column)
         self._gauge_columns.append(gauge)
+        if self._references is not None:
+            self._references.condition(of_total)
 
     def _scores(self) -> Float64:
         wish = self._wish
@@ -117,6 +123,9 @@ class Batch:
         if wish.strategy == "part_sd":
             part: Float64 = np.sqrt(np.clip(self._part_left, 0, None))
             return part
+        if self._references is not None:
+            lowered: Float64 = self._references.mean_square / (np.clip(self._left, 0, None) + self._noise_variance)
+            return lowered
         sd = self._sd()
         if wish.strategy == "total_sd":
             return sd

@@ -10,6 +10,7 @@ from services.mechanism.candidates import Candidates
 from services.mechanism.graphs import NO_POINTS, Described, features_in_pieces, rows_in_pieces, rows_of
 from services.mechanism.lanes import Call
 from services.mechanism.paths import Paths
+from services.mechanism.references import References
 from services.mechanism.state import Block, View
 from services.mechanism.strategies import Batch, Pick, Wish
 
@@ -58,7 +59,8 @@ async def pick(call: Call, candidates: Candidates, wish: Wish, view: View) -> li
     Raises:
         DeadlineExceededError: the deadline passed in between.
     """
-    batch = await call.run(Batch, candidates, wish, view, call.section.noise.variance)
+    references = await _references(call, candidates) if wish.strategy == "mean_variance" else None
+    batch = await call.run(Batch, candidates, wish, view, call.section.noise.variance, references)
     while True:
         index = await call.run(batch.pick)
         if len(batch.picks) == wish.count:
@@ -72,6 +74,14 @@ def features_of(model: ServingModel) -> int:
     """F, how many features the graph `features` has of each part; 0 where the bundle has no such graph."""
     signature = model.manifest.signatures.get("features")
     return 0 if signature is None else signature.outputs[0].row_shape[1]
+
+
+async def _references(call: Call, candidates: Candidates) -> References:
+    """References told of all candidates."""
+    references = await call.run(References, candidates)
+    async for start, told in rows_in_pieces(call.model, candidates.latents, references.latents, call.deadline):
+        await call.run(references.fill, start, told)
+    return references
 
 
 async def _covariances(call: Call, latents: Float64, points: Float64) -> Float64:

@@ -149,7 +149,7 @@ async def test_thompson_in_a_session_is_its_seeds_and_goes_on_with_what_is_obser
 
 
 BAD_WISHES: dict[str, tuple[type[DichroicError], str, str, dict[str, Any]]] = {
-    "strategy": (InvalidFieldError, "strategy", "total_sd, part_sd, ucb, ei, thompson", {"strategy": "random"}),
+    "strategy": (InvalidFieldError, "strategy", "total_sd, part_sd, mean_variance, ucb, ei, thompson", {"strategy": "random"}),
     "part": (InvalidFieldError, "part", "patch, position, age", {"strategy": "part_sd", "part": "strain"}),
     "no part": (InvalidFieldError, "part", "patch, position, age", {"strategy": "part_sd"}),
     "the constant": (InvalidFieldError, "part", "patch, position, age", {"strategy": "part_sd", "part": "constant"}),
@@ -282,6 +282,9 @@ async def test_what_suggest_takes_is_counted_while_it_is_answered_and_given_back
     for whose in ({"session_id": made.session_id}, {"model_name": "divide"}):
         await lab.room.suggest(soon(), **whose, candidates=at(30, 8), strategy="total_sd", count=count)  # type: ignore[arg-type]
     assert set(seen) == {(8 * (30 * (5 + 1 + terms * (rank + 5)) + count * 30 * terms), 2)}
+    seen.clear()
+    await lab.room.suggest(soon(), session_id=made.session_id, strategy="mean_variance", count=count)
+    assert set(seen) == {(8 * (count * 50 * terms + 50 * (50 + 1) + 50 * (rank + 1)), 2)}
     assert memory.taken_bytes == before
     # Others give way to it, and what fails gives it back too.
     graph.before = lambda: None
