@@ -13,7 +13,7 @@ from dichroic.cli_show import ProgressLine, as_json, picks_table
 from dichroic.client import Client
 from dichroic.wire import NDArray
 
-STRATEGIES = ("total_sd", "part_sd", "ucb", "ei", "thompson")
+STRATEGIES = ("total_sd", "part_sd", "mean_variance", "ucb", "ei", "thompson")
 # What a command does with what was typed, and a client.
 Run = Callable[[argparse.Namespace, Client], None]
 # Adds a command to those of a parser: (where, name, what it does, text).

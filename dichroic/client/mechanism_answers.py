@@ -62,7 +62,7 @@ class Suggestion:
         session_id: as given with the call; empty without a session.
         revision: how far the session has observed, >= 1; 0 without a session.
         candidate_index: (k,) int64, which of the candidates, from 0.
-        score: (k,) float64, the strategy's own figure when the pick was made; larger is better.
+        score: (k,) float64, the strategy's own figure when the pick was made; larger is better; in the unit of y, of "mean_variance" in its square.
         total_mean: (k,) float64, in the unit of y, posterior mean of f.
         total_sd: (k,) float64, in the unit of y, standard deviation of f, without noise, as if the earlier picks had been measured.
         part_sd: (k,) float64, likewise of the part asked for; zeros unless the strategy is "part_sd".

@@ -136,7 +136,7 @@ class MechanismCalls(BlockingChannel):
         Args:
             model_name: such as "loops"; with session_id it may be left out.
             candidates: every mechanism of the model, one row for each candidate; None: those that the session was made with.
-            strategy: "total_sd", "part_sd", "ucb", "ei" or "thompson".
+            strategy: "total_sd", "part_sd", "mean_variance", "ucb", "ei" or "thompson".
             session_id: of the session that ranks; empty: the model as it was trained.
             part: of "part_sd", which part.
             count: how many to pick, each as if those before it had been measured.

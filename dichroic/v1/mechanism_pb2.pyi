@@ -246,9 +246,11 @@ class SuggestRequest(_message.Message):
     session_id: _builtins.str
     """The session whose posterior ranks. Empty where model_name is given."""
     strategy: _builtins.str
-    """Required: "total_sd" (the standard deviation of f), "part_sd" (that of one part), "ucb" (mean +- kappa x sd), "ei" (expected improvement
-    on `incumbent`), or "thompson" (a draw from the posterior; another for each pick; UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` where the model's
-    signatures have no `features`). Without a session "thompson" draws anew in every call.
+    """Required: "total_sd" (the standard deviation of f), "part_sd" (that of one part), "mean_variance" (by how much one measurement lowers the
+    variance of f, averaged over the candidates: over 256 of them, always the same, where there are more; taken ones count too, and what is not
+    known of the factors does not), "ucb" (mean +- kappa x sd), "ei" (expected improvement on `incumbent`), or "thompson" (a draw from the
+    posterior; another for each pick; UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` where the model's signatures have no `features`). Without a session
+    "thompson" draws anew in every call.
     """
     part: _builtins.str
     """Which part, as in PredictResponse.part_names. Required by "part_sd"; empty (the default) for the others."""
@@ -318,7 +320,7 @@ class SuggestResponse(_message.Message):
 
     @_builtins.property
     def score(self) -> _array_pb2.Array:
-        """(k,) float64: the strategy's own figure when the pick was made, larger is better; in the unit of y."""
+        """(k,) float64: the strategy's own figure when the pick was made, larger is better; in the unit of y, of "mean_variance" in its square."""
 
     @_builtins.property
     def total_mean(self) -> _array_pb2.Array:

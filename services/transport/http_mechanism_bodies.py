@@ -10,7 +10,7 @@ from services.transport.http_bodies import ModelName
 from services.transport.json_arrays import JsonArray
 
 MAX_INT64 = (1 << 63) - 1
-Strategy = Literal["total_sd", "part_sd", "ucb", "ei", "thompson"]
+Strategy = Literal["total_sd", "part_sd", "mean_variance", "ucb", "ei", "thompson"]
 Units = Annotated[dict[str, str], Field(description="The unit of each mechanism's values, by name; it must be the model's. Default: not declared.")]
 Inputs = Annotated[
     dict[str, JsonArray],
@@ -59,7 +59,9 @@ class SuggestInSessionBody(SessionBody):
 
     candidates: dict[str, JsonArray] = Field(default={}, description="As inputs, one row each; default: those the session was made with.")
     units: Units = {}
-    strategy: Strategy = Field(description="Standard deviation of f or of a part, mean +- kappa sd, expected improvement, or a draw.")
+    strategy: Strategy = Field(
+        description="Standard deviation of f or of a part, by how much the mean variance falls, mean +- kappa sd, expected improvement, or a draw."
+    )
     part: str = Field(default="", description="Of part_sd: which part.")
     count: Annotated[int, Field(ge=1, le=MAX_INT64)] = Field(default=1, description="How many to pick, each as if those before were measured.")
     kappa: Annotated[float, Field(ge=0)] = Field(default=0.0, description="Of ucb: standard deviations; 0 = 2.")
@@ -127,7 +129,7 @@ class SuggestAnswer(SessionAnswer):
     """The picks, best first."""
 
     candidate_index: Any = Field(description="(k,) which candidates, from 0.")
-    score: Any = Field(description="(k,) the strategy's figure when the pick was made; larger is better.")
+    score: Any = Field(description="(k,) the strategy's figure when the pick was made; larger is better. Of mean_variance squared.")
     total_mean: Any = Field(description="(k,) posterior mean of f.")
     total_sd: Any = Field(description="(k,) standard deviation of f, without noise, when the pick was made.")
     part_sd: Any = Field(description="(k,) that of the part asked for; zeros unless the strategy is part_sd.")

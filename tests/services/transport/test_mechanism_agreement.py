@@ -114,7 +114,7 @@ async def test_two_sessions_of_one_seed_live_the_same_life_over_grpc_and_json(as
     listed = await asked.json("models/divide/sessions", {"candidates": as_json(PLACES), "seed": 3})
     same(spoken, listed, but=("session_id",))
     there = f"sessions/{listed['session_id']}"
-    for turn, strategy in enumerate(("total_sd", "part_sd", "ucb", "ei", "thompson")):
+    for turn, strategy in enumerate(("total_sd", "part_sd", "mean_variance", "ucb", "ei", "thompson")):
         part = "position" if strategy == "part_sd" else ""
         pick = await asked.client.suggest(session_id=spoken.session_id, strategy=strategy, part=part, count=2, goal="minimise")
         same(pick, await asked.json(f"{there}/suggest", {"strategy": strategy, "part": part, "count": 2, "goal": "minimise"}), but=("session_id",))
