@@ -10,32 +10,28 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from dichroic.bundle import MechanismSection
-from dichroic.bundle.arrays import pack
-from dichroic.errors import InvalidFieldError, InvalidTensorError, SessionConflictError, UnsupportedCapabilityError
+from dichroic.errors import InvalidFieldError, SessionConflictError, UnsupportedCapabilityError
 from services.engine.graph import empty_inputs
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
 from services.mechanism.answers import Float64, Int64, Observed, Predicted, SessionDeleted, SessionMade, Suggested
 from services.mechanism.candidates import candidate_bytes
 from services.mechanism.conditioned import SessionPosterior
-from services.mechanism.graphs import Described, describe, rows_of
-from services.mechanism.inputs import Checked, Given, checked, checked_index, checked_y
+from services.mechanism.graphs import Described, describe
+from services.mechanism.inputs import Checked, Given, checked
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
 from services.mechanism.lanes import Call, Lanes, finished
+from services.mechanism.observing import plan, points_of
 from services.mechanism.records import identity_of, made_of, made_text, observed_bytes, observed_of, predicted, suggested
 from services.mechanism.requests import check_same, digest_of
 from services.mechanism.session import Session, packed_candidates, session_bytes
 from services.mechanism.sessions import InUse, Sessions
-from services.mechanism.state import Block, Measured, Start, View
+from services.mechanism.state import Start, View
 from services.mechanism.strategies import Pick, Wish, batch_bytes
 from services.mechanism.suggesting import features_of, pick, tell
 from services.mechanism.wishes import check_wish, checked_wish
 
-# Points of one Observe: their covariances with all candidates are there at once.
-MOST_POINTS = 512
 # Seeds of SQLite's integers.
 MOST_SEED = 2**63 - 1
 
@@ -212,7 +208,7 @@ class MechanismRoom:
                 message = f"The session has revision {revision}, not {expected_revision}: somebody observed meanwhile. Predict again, then decide."
                 facts = {"expected_revision": str(expected_revision), "revision": str(revision), "session_id": session_id}
                 raise SessionConflictError(message, field="expected_revision", metadata=facts)
-            points = await _points(use, given, candidate_index, y, y_unit)
+            points = await points_of(use.call, use.session, given, candidate_index, y, y_unit)
             return await finished(self._take(use, points, y, (request_id, digest)))
 
     async def suggest(
@@ -295,10 +291,7 @@ class MechanismRoom:
         """Works a block out, stores it, and only then takes it in. `request`: its request_id and digest."""
         session, row = use.session, use.session.row
         self._sessions.reserve(session, len(y))
-        known = np.concatenate((session.posterior.points(), points.latents))
-        told = await rows_of(use.call.model, points.latents, known, use.call.deadline)
-        measured = Measured(points.latents, y, points.factor_variance, told["rows"], told["factor"], told["prior"])
-        block, stored = await use.call.run(_planned, session.posterior, measured)
+        block, stored = await plan(use.call, session.posterior, points, y)
         revision, held_points = session.revision + 1, session.posterior.count + len(block)
         answer = observed_bytes(block, revision, held_points)
         expires_s = self._sessions.expires_s(row)
@@ -332,38 +325,6 @@ class MechanismRoom:
             yield model, model.manifest.mechanism
 
 
-def _planned(posterior: SessionPosterior, measured: Measured) -> tuple[Block, bytes]:
-    """The block, and its bytes for the journal.
-
-    Raises:
-        InvalidTensorError: a number in it is not finite: once acknowledged, every later answer would be NaN.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused
-        block = posterior.plan(measured)
-    row = posterior.first_not_finite(block)
-    if row is not None:
-        message = f"Row {row} cannot be taken in: what the session would know by it is not finite. Check its y and mechanisms, or leave the row out."
-        raise InvalidTensorError(message, field="y", row=row)
-    return block, pack(block.arrays())
-
-
-async def _points(use: InUse, given: Given | None, candidate_index: Int64 | None, y: Float64, y_unit: str) -> Described:
-    """Where the measured points are: `given`, or of the session's candidates."""
-    session, call, quantity, mean = use.session, use.call, use.call.section.quantity, use.session.row.mean
-    if given is not None:
-        found = checked(call.model, call.section, given)
-        checked_y(y, found.rows, y_unit, quantity, mean)
-        _check_points(found.rows)
-        return await describe(call.model, call.section, found, call.deadline)
-    index = checked_index(np.zeros(0, np.int64) if candidate_index is None else candidate_index, session.candidate_count)
-    checked_y(y, len(index), y_unit, quantity, mean)
-    _check_points(len(index))
-    there = session.described
-    if there is None:
-        raise ValueError("a session without candidates has no index of one")
-    return Described(there.latents[index], there.factor_variance[index], there.mean)
-
-
 def _facts(model: ServingModel) -> tuple[str, int, str]:
     identity = model.identity
     return identity.name, identity.version, identity.digest
@@ -375,8 +336,3 @@ def _check_model(use: InUse, model_name: str, model_version: int) -> None:
         asked = f"{model_name or row.model_name!r}" + (f" version {model_version}" if model_version else "")
         message = f"The session is of model {row.model_name} version {row.model_version}, the request names {asked}. Leave the model out."
         raise InvalidFieldError(message, field="model_name")
-
-
-def _check_points(rows: int) -> None:
-    if rows > MOST_POINTS:
-        raise InvalidFieldError(f"{rows} points are too many for one Observe; send {MOST_POINTS} at most, and the others in the next.", field="y")

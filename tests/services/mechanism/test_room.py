@@ -22,7 +22,7 @@ from dichroic.errors import (
 )
 from services.mechanism import Given
 from services.mechanism.noise import quantiles
-from services.mechanism.room import MOST_POINTS
+from services.mechanism.observing import MOST_POINTS
 from tests.services.mechanism.test_conditioned import afresh
 from tests.services.mechanism.world import SIGMA2, Lab, World, places, soon
 
