@@ -13,6 +13,7 @@ from dichroic.bundle.manifest import (
     Target,
     TensorSpec,
     TrainingData,
+    TransitionSection,
 )
 from dichroic.bundle.reader import Bundle, read_bundle
 from dichroic.bundle.writer import write_bundle
@@ -32,6 +33,7 @@ __all__ = [
     "Target",
     "TensorSpec",
     "TrainingData",
+    "TransitionSection",
     "read_bundle",
     "versions_in",
     "write_bundle",

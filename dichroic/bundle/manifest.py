@@ -15,6 +15,7 @@ from dichroic.bundle.latent_section import Condition, Invariance, LatentSection,
 from dichroic.bundle.mechanism_section import MechanismSection
 from dichroic.bundle.section import Section
 from dichroic.bundle.tensors import ITEM_BYTES, MAX_ROW_ELEMENTS, Signature, TensorSpec
+from dichroic.bundle.transition_section import TrainedRange, TransitionSection
 
 __all__ = [
     "FORMAT_VERSION",
@@ -25,6 +26,7 @@ __all__ = [
     "CoverageLevel",
     "ErrorCalibration",
     "FileEntry",
+    "HopCalibration",
     "IntervalCoverage",
     "Invariance",
     "LatentSection",
@@ -34,18 +36,21 @@ __all__ = [
     "Preprocessing",
     "Producer",
     "Quantile",
+    "ReliabilityBin",
     "Section",
     "Signature",
     "Target",
     "TensorSpec",
     "TopologyAxis",
+    "TrainedRange",
     "TrainingData",
+    "TransitionSection",
     "bound",
     "canonical_json",
 ]
 
 # Major.minor. Anything that can change a number a bundle answers is a major change.
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 
 Name = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -123,6 +128,26 @@ class IntervalCoverage(Section):
     levels: Annotated[tuple[CoverageLevel, ...], Field(min_length=1)]
 
 
+class ReliabilityBin(Section):
+    """Of `count` held-out states for which P(hop) was told to be `predicted` in the mean, a share `observed` hopped."""
+
+    predicted: Annotated[float, Field(ge=0, le=1)]
+    observed: Annotated[float, Field(ge=0, le=1)]
+    count: Annotated[int, Field(ge=1)]
+
+
+class HopCalibration(Section):
+    """How often the atom hopped that was told to hop so often, at held-out states.
+
+    `expected_calibration_error`: the mean over the bins of |predicted − observed|, weighted by their counts.
+    """
+
+    count: Annotated[int, Field(ge=1)]
+    split: Annotated[str, StringConstraints(min_length=1)]
+    expected_calibration_error: Annotated[float, Field(ge=0, le=1)]
+    bins: Annotated[tuple[ReliabilityBin, ...], Field(min_length=1)]
+
+
 class Calibration(Section):
     """What was checked on held-out data before the bundle was written.
 
@@ -133,6 +158,7 @@ class Calibration(Section):
     reconstruction_error: ErrorCalibration | None = None
     reconstruction_error_sample: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(max_length=1000)] = ()
     interval_coverage: IntervalCoverage | None = None
+    hop_calibration: HopCalibration | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -178,6 +204,7 @@ class Manifest(Section):
     training_data: TrainingData
     latent: LatentSection | None = None
     mechanism: MechanismSection | None = None
+    transition: TransitionSection | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -194,7 +221,7 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _kinds_section(self) -> Self:
-        for kind, section in (("latent", self.latent), ("mechanism", self.mechanism)):
+        for kind, section in (("latent", self.latent), ("mechanism", self.mechanism), ("transition", self.transition)):
             if (self.kind == kind) != (section is not None):
                 raise ValueError(f"a bundle of kind {kind!r}, and no other, has the section {kind!r}")
         if self.latent is not None and self.preprocessing is None:
@@ -205,8 +232,12 @@ class Manifest(Section):
             self.latent.check_signatures(self.signatures)
         if self.mechanism is not None:
             self.mechanism.check_signatures(self.signatures)
-        if self.mechanism is not None and self.calibration.interval_coverage is None:
-            raise ValueError("a bundle of kind 'mechanism' has calibration.interval_coverage: without it nobody knows what its variances are worth")
+        if self.transition is not None:
+            self.transition.check_signatures(self.signatures)
+        checked = {"mechanism": self.calibration.interval_coverage, "transition": self.calibration.hop_calibration}
+        if self.kind in checked and checked[self.kind] is None:
+            field = {"mechanism": "interval_coverage", "transition": "hop_calibration"}[self.kind]
+            raise ValueError(f"a bundle of kind {self.kind!r} has calibration.{field}: without it nobody knows what its uncertainty is worth")
         return self
 
     @property

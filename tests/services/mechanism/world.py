@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dichroic.bundle import Bundle, Manifest, MechanismSection, Signature, TensorSpec, TrainingData
+from dichroic.bundle import FORMAT_VERSION, Bundle, Manifest, MechanismSection, Signature, TensorSpec, TrainingData
 from dichroic.bundle.arrays import Arrays, pack
 from dichroic.bundle.files import POSTERIOR_NAME
 from dichroic.bundle.manifest import Calibration, CoverageLevel, FileEntry, IntervalCoverage, Producer
@@ -151,7 +151,7 @@ class World:
         signatures = self.signatures
         coverage = IntervalCoverage(count=10, split="none", levels=(CoverageLevel(probability=0.9, covered=0.9),))
         return Manifest(
-            format_version="1.2",
+            format_version=FORMAT_VERSION,
             name="divide",
             version=1,
             kind="mechanism",
