@@ -260,6 +260,69 @@ class SessionStoreError(DichroicError):
     status = "FAILED_PRECONDITION"
 
 
+class NoDopantError(DichroicError):
+    """No atom that was sent is a dopant, so there is none to move."""
+
+    reason = "NO_DOPANT"
+    status = "INVALID_ARGUMENT"
+
+
+class SeveralDopantsError(DichroicError):
+    """Several atoms are dopants where one is meant. `metadata`: `dopants`, their indices, separated by commas."""
+
+    reason = "SEVERAL_DOPANTS"
+    status = "INVALID_ARGUMENT"
+
+
+class EdgeSiteError(DichroicError):
+    """The dopant has fewer than three neighbours, or all on one side: it stands at an edge, in a hole or at the border of the view."""
+
+    reason = "EDGE_SITE"
+    status = "FAILED_PRECONDITION"
+
+
+class NotThreeFoldError(DichroicError):
+    """The dopant has more than three neighbours: it does not stand in one atom's place."""
+
+    reason = "NOT_THREE_FOLD"
+    status = "FAILED_PRECONDITION"
+
+
+class BondLengthError(DichroicError):
+    """Atoms do not lie a bond's length apart, most likely because they were not sent in Å. `metadata`: `distance` and `expected`."""
+
+    reason = "BOND_LENGTH"
+    status = "INVALID_ARGUMENT"
+
+
+class BeamOutOfRangeError(DichroicError):
+    """The beam lies farther from the dopant than anything that could be meant. `metadata`: `distance` and `most`, Å."""
+
+    reason = "BEAM_OUT_OF_RANGE"
+    status = "INVALID_ARGUMENT"
+
+
+class GoalOffLatticeError(DichroicError):
+    """No atom lies within half a bond of the goal."""
+
+    reason = "GOAL_OFF_LATTICE"
+    status = "INVALID_ARGUMENT"
+
+
+class GoalUnreachableError(DichroicError):
+    """No way leads to the goal: forbidden sites, defects or edges lie across all of them."""
+
+    reason = "GOAL_UNREACHABLE"
+    status = "FAILED_PRECONDITION"
+
+
+class ForbiddenSiteError(DichroicError):
+    """The dopant stands, or is to end, where it may not be. `metadata`: `cause`: "forbidden", "dopant" (another one's site) or "defect"."""
+
+    reason = "FORBIDDEN_SITE"
+    status = "FAILED_PRECONDITION"
+
+
 def _named(base: type[DichroicError]) -> dict[str, type[DichroicError]]:
     found = {base.reason: base}
     for child in base.__subclasses__():

@@ -1,0 +1,172 @@
+"""The way of one dopant to one goal over the lattice of an image, and whether there is any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dichroic.errors import DichroicError, EdgeSiteError, ForbiddenSiteError, GoalUnreachableError, NotThreeFoldError
+from services.transition.arrays import Bool, Float64, Int64
+from services.transition.arrival import Arrival, arrival
+from services.transition.bonds import NEIGHBOUR_DISTANCES
+from services.transition.observation import LocalState, local_state
+from services.transition.open_lattice import steps_to
+from services.transition.sites import Sites
+from services.transition.table import ActionTable
+from services.transition.values import Policy, Problem, solve
+from services.transition.wishes import Wish
+
+
+@dataclass(frozen=True)
+class Route:
+    """One dopant's, by the best policy.
+
+    Attributes:
+        state: where it is.
+        problem: what was solved.
+        policy: what is best done, everywhere.
+    """
+
+    state: LocalState
+    problem: Problem
+    policy: Policy
+
+    @property
+    def value_s(self) -> float:
+        """What the policy expects, s."""
+        return float(self.policy.value_s[self.state.dopant])
+
+
+class Ways:
+    """All that is the same for every dopant and goal of an image."""
+
+    def __init__(
+        self, atoms_xy: Float64, dopants: Int64, table: ActionTable, wish: Wish, distances: tuple[float, float] = NEIGHBOUR_DISTANCES
+    ) -> None:
+        """Finds the lattice.
+
+        Args:
+            atoms_xy: (m, 2) float64, Å.
+            dopants: (d,) int64, all of them: each is in the others' way.
+            table: what can be done.
+            wish: deadline, forbidden sites and aversion to risk.
+            distances: within which atoms are bonded, Å.
+        """
+        self.sites = Sites.of(atoms_xy, distances)
+        self.table, self.wish, self._distances = table, wish, distances
+        self._landings = self.sites.landings(table.choices.shells)
+        self._dopants = dopants
+        self._forbidden: Bool = np.zeros(len(atoms_xy), bool)
+        self._forbidden[list(wish.forbidden)] = True
+
+    def check_goal(self, goal: int) -> None:
+        """Whether a dopant may come to rest there. An atom at the border of the view will do: nothing has to leave it.
+
+        Raises:
+            ForbiddenSiteError: it is forbidden, or a defect.
+        """
+        if self._forbidden[goal]:
+            raise _forbidden("The goal", goal, "forbidden")
+        if self.sites.coordination[goal] >= 3 and not self.sites.regular[goal]:
+            raise _forbidden("The goal", goal, "defect")
+
+    def state(self, dopant: int) -> LocalState:
+        """Where a dopant stands.
+
+        Raises:
+            EdgeSiteError, NotThreeFoldError, BondLengthError: see observation.local_state.
+            ForbiddenSiteError: its site is forbidden, or beside a defect, where no rates are known.
+        """
+        found = local_state(self.sites.atoms_xy, dopant, self._distances)
+        if self._forbidden[dopant]:
+            raise _forbidden("The dopant", dopant, "forbidden")
+        if not self.sites.regular[dopant]:
+            raise _forbidden("The dopant", dopant, "defect")
+        return found
+
+    def route(self, state: LocalState, goal: int) -> Route:
+        """The best policy for one dopant.
+
+        Raises:
+            ForbiddenSiteError: another dopant stands at the goal.
+            GoalUnreachableError: no way leads there.
+        """
+        others = self._dopants[self._dopants != state.dopant]
+        if goal in others:
+            raise _forbidden("The goal", goal, "dopant")
+        blocked = self._forbidden | ~self.sites.regular
+        blocked[others] = True
+        blocked[goal] = False
+        hops = self.sites.hops_to(goal, blocked)
+        if hops[state.dopant] < 0:
+            message = (
+                f"No way leads from atom {state.dopant} to the goal, atom {goal}, but over forbidden sites, other dopants, defects or atoms "
+                "with fewer than three neighbours. Allow more sites, or choose another goal."
+            )
+            raise GoalUnreachableError(message, field="goals_xy_angstrom")
+        start_s = self._guess(goal, hops)
+        # More than any place is worth, so that nothing is ever gained by being lost.
+        lost_s = float(self.wish.deadline_s + 2 * start_s.max())
+        problem = Problem(self._landings, goal, blocked, hops, lost_s)
+        return Route(state, problem, solve(problem, self.table.choices, start_s=start_s, risk=self.wish.risk))
+
+    def _guess(self, goal: int, hops: Int64) -> Float64:
+        """(m,) what the open lattice says, and what is to be gone round."""
+        atoms_xy, lattice = self.sites.atoms_xy, self.table.open_lattice
+        around = self.sites.neighbours[goal]
+        if (around < 0).any():
+            return np.maximum(hops, 0) * lattice.hop_s
+        steps = steps_to(atoms_xy[goal], atoms_xy, atoms_xy[around] - atoms_xy[goal])
+        detour = np.clip(hops - np.abs(steps).sum(axis=1), 0, None)
+        found: Float64 = lattice.value_s(steps) + detour * lattice.hop_s
+        return found
+
+    def arrival(self, route: Route) -> Arrival:
+        """When it arrives."""
+        return arrival(route.problem, self.table.choices, route.policy, route.state.dopant, self.wish.deadline_s)
+
+    def path(self, route: Route) -> Int64:
+        """(k,) where images will most likely show the dopant one after another, start to goal, each nearer to it than the one before."""
+        value, choice = route.policy.value_s, route.policy.choice
+        found = [route.state.dopant]
+        while found[-1] != route.problem.goal:
+            here = found[-1]
+            around = self._landings.within[here, 1:]
+            inside = around < len(self.sites)
+            around, chance = around[inside], self.table.choices.occupancy[choice[here], 1:-1][inside]
+            nearer = value[around] < value[here]
+            # Where the likeliest outcomes are setbacks, the best there is.
+            best = np.where(nearer, chance, -1.0).argmax() if nearer.any() else value[around].argmin()
+            if int(around[best]) in found:
+                break
+            found.append(int(around[best]))
+        return np.array(found, np.int64)
+
+
+def movable(ways: Ways, dopants: list[int]) -> dict[int, LocalState]:
+    """Those that can be moved. One that stands at an edge or on a forbidden site stays where it is, unless no other can be moved either.
+
+    Raises:
+        DichroicError: why the first cannot, where none can.
+    """
+    found: dict[int, LocalState] = {}
+    refused: list[DichroicError] = []
+    for dopant in dopants:
+        try:
+            found[dopant] = ways.state(dopant)
+        except (EdgeSiteError, NotThreeFoldError, ForbiddenSiteError) as refusal:
+            refused.append(refusal)
+    if not found:
+        raise refused[0]
+    return found
+
+
+def _forbidden(who: str, atom: int, cause: str) -> ForbiddenSiteError:
+    why = {
+        "forbidden": "which was forbidden",
+        "dopant": "where another dopant stands",
+        "defect": "beside which a ring of bonds is no hexagon, so that no rates are known",
+    }
+    field = "goals_xy_angstrom" if who == "The goal" else "atoms_xy_angstrom"
+    return ForbiddenSiteError(f"{who} stands at atom {atom}, {why[cause]}.", field=field, row=atom, metadata={"cause": cause})
