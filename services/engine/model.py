@@ -99,6 +99,10 @@ class ServingModel:
         check_inputs(self.signature(signature_name), inputs)
         return await self.batchers[signature_name].submit(inputs, deadline, fixed)
 
+    def hold(self) -> None:
+        """One user more, until `release`. By whoever holds a lease already, or in the event loop's turn in which the model was found."""
+        self.users += 1
+
     def release(self) -> None:
         """One user fewer; the last one closes a retired model."""
         self.users -= 1

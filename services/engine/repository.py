@@ -95,7 +95,7 @@ class Repository:
     def lease(self, name: str, version: int) -> Iterator[ServingModel]:
         """The model that serves, kept alive until the block ends, whatever is swapped or unloaded meanwhile. Raises as find."""
         model = self.find(name, version)
-        model.users += 1
+        model.hold()
         try:
             yield model
         finally:

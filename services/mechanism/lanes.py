@@ -1,49 +1,19 @@
-"""Threads for arithmetic that would hold the event loop up, and locks that wait no longer than the caller does."""
+"""What one request of the mechanism room works with, and locks that wait no longer than the caller does."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from dichroic.bundle import MechanismSection
-from dichroic.errors import DeadlineExceededError
+from services.engine.lanes import Lanes, late
 from services.engine.model import ServingModel
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-MOST_THREADS = 4
-
-
-class Lanes:
-    """A few threads shared by all sessions; a session's own lock keeps its work in order."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="mechanism")
-
-    async def run(self, deadline: float, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        """The work on a thread, if the deadline (event loop's time) has not passed when its turn comes.
-
-        Raises:
-            DeadlineExceededError: it has.
-        """
-        loop = asyncio.get_running_loop()
-
-        def in_time() -> Result:
-            if loop.time() >= deadline:
-                raise late()
-            return work(*args, **kwargs)
-
-        return await loop.run_in_executor(self._threads, in_time)
-
-    def close(self) -> None:
-        """Takes nothing new; what runs ends."""
-        self._threads.shutdown(wait=False)
 
 
 @contextlib.asynccontextmanager
@@ -90,8 +60,3 @@ class Call:
     async def run(self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         """See Lanes.run."""
         return await self.lanes.run(self.deadline, work, *args, **kwargs)
-
-
-def late() -> DeadlineExceededError:
-    """What a caller is told whose time is over."""
-    return DeadlineExceededError("The deadline passed before the request could run. Allow more time, or send less at once.")

@@ -13,6 +13,7 @@ from pathlib import Path
 from dichroic.bundle import MechanismSection
 from dichroic.errors import InvalidFieldError, SessionConflictError, UnsupportedCapabilityError
 from services.engine.graph import empty_inputs
+from services.engine.lanes import Lanes
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
 from services.mechanism.answers import Float64, Int64, Observed, Predicted, SessionDeleted, SessionMade, Suggested
@@ -21,7 +22,7 @@ from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.graphs import Described, describe
 from services.mechanism.inputs import Checked, Given, checked
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
-from services.mechanism.lanes import Call, Lanes, finished
+from services.mechanism.lanes import Call, finished
 from services.mechanism.observing import plan, points_of
 from services.mechanism.records import identity_of, made_of, made_text, observed_bytes, observed_of, predicted, suggested
 from services.mechanism.requests import check_same, digest_of
@@ -53,7 +54,7 @@ class MechanismRoom:
     def __init__(self, repository: Repository, folder: Path, *, expiry_s: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._repository = repository
         self._expiry_s, self._clock = expiry_s, clock
-        self._lanes = Lanes()
+        self._lanes = Lanes("mechanism")
         self._journal = Journal(folder, clock)
         self._sessions = Sessions(repository, self._journal, self._lanes, max_bytes, clock)
 

@@ -21,12 +21,13 @@ from dichroic.errors import (
     UnknownSessionError,
     UnknownVersionError,
 )
+from services.engine.lanes import Lanes
 from services.engine.model import Identity, ServingModel
 from services.engine.repository import Repository
 from services.mechanism.conditioned import SessionPosterior
 from services.mechanism.graphs import Described
 from services.mechanism.journal import Journal, ObservationRow, SessionRow
-from services.mechanism.lanes import Call, Lanes, locked
+from services.mechanism.lanes import Call, locked
 from services.mechanism.memory import CALL, Memory
 from services.mechanism.session import Session, session_bytes
 from services.mechanism.state import Block, Start
