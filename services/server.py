@@ -19,6 +19,7 @@ from services.latent import LatentRoom
 from services.mechanism import MechanismRoom
 from services.mechanism.posterior import make_fixed
 from services.settings import Settings
+from services.transition.room import TransitionRoom
 
 log = logging.getLogger("dichroic.server")
 
@@ -52,6 +53,7 @@ class Server:
         self.repository = Repository(settings.bundles, loader, self.budget, observer)
         self.latent = LatentRoom(self.repository)
         self.mechanism = MechanismRoom(self.repository, settings.sessions, expiry_s=settings.session_expiry_s, max_bytes=settings.session_max_bytes)
+        self.transition = TransitionRoom(self.repository)
         self._watcher = FolderWatcher(self.repository)
         self._watching: asyncio.Task[None] | None = None
         self._receiving: set[asyncio.Timeout] = set()
@@ -92,6 +94,7 @@ class Server:
             await self.repository.drain(self.settings.drain_s)
         except TimeoutError:
             log.warning("work was still running %g s after the signal; it is given up", self.settings.drain_s)
+        await self.transition.close()
         await self.mechanism.close()
 
     @contextlib.asynccontextmanager

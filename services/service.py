@@ -19,7 +19,7 @@ from services.settings import START_REPORT, Settings
 from services.transport.front_page import FrontPage
 from services.transport.grpc_server import GrpcServer
 from services.transport.http_app import HttpApp
-from services.transport.metrics import PrometheusObserver, show_queue, show_sessions
+from services.transport.metrics import PrometheusObserver, show_queue, show_sessions, show_tables
 
 log = logging.getLogger("dichroic.server")
 
@@ -52,6 +52,7 @@ class Dichroic:
         self._drain_on_signal()
         show_queue(self.server.budget)
         show_sessions(self.server.mechanism)
+        show_tables(self.server.transition)
         await self.grpc.start()
         await self.server.start()
         await self.grpc.set_serving(True)

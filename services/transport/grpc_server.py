@@ -8,16 +8,27 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from dichroic.v1 import latent_pb2, latent_pb2_grpc, mechanism_pb2, mechanism_pb2_grpc, models_pb2, models_pb2_grpc
+from dichroic.v1 import (
+    latent_pb2,
+    latent_pb2_grpc,
+    mechanism_pb2,
+    mechanism_pb2_grpc,
+    models_pb2,
+    models_pb2_grpc,
+    transition_pb2,
+    transition_pb2_grpc,
+)
 from services.server import Server
 from services.transport.admission import RefusingRegistrar
 from services.transport.grpc_latent import LatentServicer
 from services.transport.grpc_mechanism import MechanismServicer
 from services.transport.grpc_models import ModelServicer
+from services.transport.grpc_transition import TransitionServicer
 
 ROOMS = (
     latent_pb2.DESCRIPTOR.services_by_name["LatentService"].full_name,
     mechanism_pb2.DESCRIPTOR.services_by_name["MechanismService"].full_name,
+    transition_pb2.DESCRIPTOR.services_by_name["TransitionService"].full_name,
 )
 SERVICES = (models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name, *ROOMS)
 
@@ -46,6 +57,7 @@ class GrpcServer:
         refusing = cast("aio.Server", RefusingRegistrar(server, self._grpc))  # generated code uses these two methods of it
         latent_pb2_grpc.add_LatentServiceServicer_to_server(LatentServicer(server), refusing)
         mechanism_pb2_grpc.add_MechanismServiceServicer_to_server(MechanismServicer(server), refusing)
+        transition_pb2_grpc.add_TransitionServiceServicer_to_server(TransitionServicer(server), refusing)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection([*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME], self._grpc)
         self.port = 0

@@ -17,6 +17,7 @@ from services.transport.http_bodies import ErrorAnswer
 from services.transport.http_calls import Bodies, answer, problem_response
 from services.transport.http_latent import LatentRoutes
 from services.transport.http_mechanism import MechanismRoutes
+from services.transport.http_transition import TransitionRoutes
 from services.transport.json_models import ModelDetails, ModelList, ModelNames, in_full, line, name_of
 from services.transport.metrics import metrics_page
 
@@ -43,6 +44,8 @@ class HttpApp:
         mechanism = APIRouter(prefix="/v1/models/{name}", responses=ERRORS, tags=["mechanism"])
         sessions = APIRouter(prefix="/v1/sessions/{session_id}", responses=ERRORS, tags=["mechanism"])
         MechanismRoutes(self._answer, bodies).add_to(mechanism, sessions)
+        transition = APIRouter(prefix="/v1/models/{name}", responses=ERRORS, tags=["transition"])
+        TransitionRoutes(self._answer, bodies).add_to(transition)
         models = APIRouter(prefix="/v1/models", responses=ERRORS, tags=["models"])
         models.add_api_route("", self.list_models, methods=["GET"], response_model=ModelList)
         models.add_api_route("/{name}", self.get_model, methods=["GET"], response_model=ModelDetails)
@@ -50,7 +53,7 @@ class HttpApp:
         models.add_api_route("/{name}/unload", self.unload_model, methods=["POST"], response_model=ModelNames)
         self.app.add_api_route("/", self.front_page, methods=["GET"], include_in_schema=False)
         self.app.add_api_route("/metrics", metrics_page, methods=["GET"], include_in_schema=False)
-        for router in (latent, mechanism, sessions, models):
+        for router in (latent, mechanism, sessions, transition, models):
             self.app.include_router(router)
         self.app.add_exception_handler(RequestValidationError, _bad_query)
         self.app.add_exception_handler(HTTPException, _no_route)

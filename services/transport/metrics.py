@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, ge
 
 from services.engine.budget import QueueBudget
 from services.mechanism import MechanismRoom
+from services.transition.room import TransitionRoom
 
 # From half a millisecond: a cached encode takes about one, and the defaults begin at five.
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -28,6 +29,7 @@ QUEUE_REQUESTS = Gauge("dichroic_queue_requests", "Requests waiting or running."
 QUEUE_BYTES = Gauge("dichroic_queue_bytes", "Bytes of arrays waiting or running.")
 SESSIONS = Gauge("dichroic_sessions", "Sessions in memory; others are in the journal alone.")
 SESSION_BYTES = Gauge("dichroic_session_bytes", "Bytes that sessions take in memory.")
+ACTION_TABLES = Gauge("dichroic_action_tables", "Tables of actions that plans are made of, one for each model, current, voltage and image time.")
 
 # Looking a label set up takes as long as counting; there are few of them, since no caller can make one.
 _batch_rows = functools.cache(BATCH_ROWS.labels)
@@ -71,6 +73,11 @@ def show_sessions(room: MechanismRoom) -> None:
     """Likewise of the room's sessions."""
     SESSIONS.set_function(lambda: room.sessions_in_memory)
     SESSION_BYTES.set_function(lambda: room.session_bytes)
+
+
+def show_tables(room: TransitionRoom) -> None:
+    """Likewise of the tables that plans are made of."""
+    ACTION_TABLES.set_function(lambda: room.tables)
 
 
 async def metrics_page() -> Response:

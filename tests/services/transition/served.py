@@ -1,0 +1,45 @@
+"""A room over toy bundles in the real engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.engine.budget import QueueBudget
+from services.engine.device import choose_device
+from services.engine.loader import Loader
+from services.engine.observe import Unobserved
+from services.engine.repository import Repository
+from services.transition.room import TransitionRoom
+from tests.toy_transition import ToyTransition, write_toy_transition
+
+
+@dataclass(frozen=True)
+class Served:
+    """A room, and what it serves from."""
+
+    room: TransitionRoom
+    repository: Repository
+    folder: Path
+
+
+@asynccontextmanager
+async def served(folder: Path, max_bytes: int = 1 << 28, **toys: ToyTransition) -> AsyncIterator[Served]:
+    """`toys`: by the model's name."""
+    device = choose_device("cpu", intra_op_threads=1, gpu_memory_bytes=0)
+    repository = Repository(folder, Loader(device, max_batch=1024), QueueBudget(256, max_bytes), Unobserved())
+    for name, toy in toys.items():
+        write_toy_transition(folder, toy, name=name)
+        await repository.load(name, 1)
+    room = TransitionRoom(repository)
+    yield Served(room, repository, folder)
+    await room.close()
+    await repository.drain(5)
+
+
+def soon() -> float:
+    """A deadline that is far enough."""
+    return asyncio.get_running_loop().time() + 60

@@ -1,0 +1,133 @@
+"""Action tables: made once for whoever waits, kept while they are used, and never in the way of anybody's deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dichroic.bundle.arrays import Arrays
+from dichroic.errors import CancelledError, DeadlineExceededError, QueueFullError
+from services.transition.tables import MOST_WAITING, Key, Tables
+from tests.services.transition.served import soon
+from tests.toy_transition import CURRENT, VOLTAGE, ToyTransition
+
+TOY = ToyTransition()
+
+
+class Model:
+    """Stands for a serving model: answers as the toy, once the gate is open; `failures` come first."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failures: list[Exception] = []
+        self.asked: list[str] = []
+        self.cancelled = asyncio.Event()
+        self.users = 0
+
+    def hold(self) -> None:
+        self.users += 1
+
+    def release(self) -> None:
+        self.users -= 1
+
+    async def run(self, signature: str, inputs: Arrays, deadline: float) -> Arrays:
+        self.asked.append(signature)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        if self.failures:
+            raise self.failures.pop()
+        answers: Callable[[Arrays], Arrays] = getattr(TOY, signature)
+        return answers(inputs)
+
+
+def key(image_s: float = 2.0, *, members: bool = False) -> Key:
+    return Key("a" * 64, CURRENT, VOLTAGE, image_s, members)
+
+
+@pytest.fixture
+async def tables() -> AsyncIterator[Tables]:
+    made = Tables(most=2)
+    yield made
+    await made.close()
+
+
+def get(tables: Tables, model: Any, which: Key, deadline: float | None = None) -> Any:
+    return tables.get(which, model, TOY.section, soon() if deadline is None else deadline)
+
+
+async def test_all_who_ask_at_once_get_the_same_table_and_it_is_kept(tables: Tables) -> None:
+    model = Model()
+    found = await asyncio.gather(*[get(tables, model, key()) for _ in range(5)])
+    assert all(each is found[0] for each in found)
+    runs = len(model.asked)
+    assert (await get(tables, model, key()), len(model.asked), model.users) == (found[0], runs, 0)
+    assert set(model.asked) == {"predict"}
+    assert np.hypot(found[0].actions.along, found[0].actions.across).max() <= TOY.section.beam_radius_angstrom + 1e-9
+    assert found[0].actions.dwell_s.max() <= TOY.section.dwell_s.high
+
+
+async def test_an_aversion_to_risk_asks_every_member(tables: Tables) -> None:
+    model = Model()
+    averse = await get(tables, model, key(members=True))
+    assert set(model.asked) == {"members"}
+    assert averse is not await get(tables, model, key())
+
+
+async def test_the_least_recently_used_is_forgotten(tables: Tables) -> None:
+    model = Model()
+    first = await get(tables, model, key(1.0))
+    await get(tables, model, key(2.0))
+    assert await get(tables, model, key(1.0)) is first
+    await get(tables, model, key(3.0))
+    assert (len(tables), tables.find(key(2.0))) == (2, None)
+    assert tables.find(key(1.0)) is first
+
+
+async def test_who_cannot_wait_is_told_and_the_table_is_made_for_the_next(tables: Tables) -> None:
+    model = Model()
+    model.gate.clear()
+    with pytest.raises(DeadlineExceededError):
+        await get(tables, model, key(), asyncio.get_running_loop().time() + 0.01)
+    waiting = asyncio.ensure_future(get(tables, model, key()))
+    giving_up = asyncio.ensure_future(get(tables, model, key()))
+    await asyncio.sleep(0)
+    giving_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await giving_up
+    assert model.users == 1, "the model is kept for the table"
+    model.gate.set()
+    assert await waiting is tables.find(key())
+    assert model.users == 0
+
+
+async def test_a_failure_is_told_to_all_who_wait_and_not_kept(tables: Tables) -> None:
+    model = Model()
+    model.failures.append(QueueFullError("full", retry_delay_s=1.0))
+    outcomes = await asyncio.gather(*[get(tables, model, key()) for _ in range(2)], return_exceptions=True)
+    assert [type(each) for each in outcomes] == [QueueFullError] * 2
+    assert (len(tables), model.users) == (0, 0)
+    await get(tables, model, key())
+
+
+async def test_so_many_are_made_at_a_time_and_no_more(tables: Tables) -> None:
+    model = Model()
+    model.gate.clear()
+    waiting = [asyncio.ensure_future(get(tables, model, key(1.0 + number))) for number in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFullError) as caught:
+        await get(tables, model, key(0.5))
+    assert caught.value.retry_delay_s is not None
+    await tables.close()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [CancelledError] * MOST_WAITING
+    assert model.users == 0
+    # The thread that made one waits for no answer any more.
+    await asyncio.wait_for(model.cancelled.wait(), 5)
