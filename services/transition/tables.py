@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -106,14 +106,19 @@ class Tables:
     async def _make(self, key: Key, model: ServingModel, section: TransitionSection) -> ActionTable:
         loop = asyncio.get_running_loop()
         until = loop.time() + MAKING_S
-        given_up = False
-        asking: Future[Arrays] | None = None
         signature, output = ("members", "member_occupancy") if key.members else ("predict", "occupancy_mean")
+        given_up = False
+        asking: asyncio.Task[Any] | None = None
 
-        def occupancy(beam: Float64, neighbours: Float64, dwell_s: Float64, context: Float64) -> Float64:
+        async def ask(inputs: Arrays) -> Arrays:
             nonlocal asking
             if given_up:
                 raise late()
+            asking = asyncio.current_task()
+            # By the engine, as any request: in its lane, within its budget, beside everybody else's rows.
+            return await model.run(signature, inputs, until)
+
+        def occupancy(beam: Float64, neighbours: Float64, dwell_s: Float64, context: Float64) -> Float64:
             inputs: Arrays = {
                 "beam_xy_angstrom": beam,
                 "neighbours_xy_angstrom": neighbours,
@@ -121,9 +126,7 @@ class Tables:
                 "current_na": np.ascontiguousarray(context[:, 0]),
                 "voltage_kv": np.ascontiguousarray(context[:, 1]),
             }
-            # By the engine, as any request: in its lane, within its budget, beside everybody else's rows.
-            asking = asyncio.run_coroutine_threadsafe(model.run(signature, inputs, until), loop)
-            return asking.result(MAKING_S)[output]
+            return asyncio.run_coroutine_threadsafe(ask(inputs), loop).result(MAKING_S)[output]
 
         try:
             return await self._lanes.run(
@@ -140,7 +143,7 @@ class Tables:
         finally:
             given_up = True
             if asking is not None:
-                asking.cancel()  # where this was given up, the thread must not wait on
+                asking.cancel()  # the thread must not wait on where this was given up
 
     def _made(self, key: Key, model: ServingModel, done: asyncio.Task[ActionTable]) -> None:
         model.release()

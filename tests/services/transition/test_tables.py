@@ -26,7 +26,7 @@ class Model:
         self.gate.set()
         self.failures: list[Exception] = []
         self.asked: list[str] = []
-        self.cancelled = asyncio.Event()
+        self.entered, self.cancelled = asyncio.Event(), asyncio.Event()
         self.users = 0
 
     def hold(self) -> None:
@@ -37,6 +37,7 @@ class Model:
 
     async def run(self, signature: str, inputs: Arrays, deadline: float) -> Arrays:
         self.asked.append(signature)
+        self.entered.set()
         try:
             await self.gate.wait()
         except asyncio.CancelledError:
@@ -125,6 +126,7 @@ async def test_so_many_are_made_at_a_time_and_no_more(tables: Tables) -> None:
     with pytest.raises(QueueFullError) as caught:
         await get(tables, model, key(0.5))
     assert caught.value.retry_delay_s is not None
+    await asyncio.wait_for(model.entered.wait(), 5)
     await tables.close()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each) for each in outcomes] == [CancelledError] * MOST_WAITING
