@@ -20,6 +20,7 @@ from dichroic.client import (
     ModelInfo,
     ModelSummary,
     Observation,
+    Plan,
     Prediction,
     Reconstruction,
     Regression,
@@ -29,6 +30,7 @@ from dichroic.client import (
     Signature,
     Suggestion,
     TensorSpec,
+    Transitions,
 )
 from dichroic.errors import DichroicError
 
@@ -45,6 +47,7 @@ __all__ = [
     "ModelInfo",
     "ModelSummary",
     "Observation",
+    "Plan",
     "Prediction",
     "Reconstruction",
     "Regression",
@@ -54,5 +57,6 @@ __all__ = [
     "Signature",
     "Suggestion",
     "TensorSpec",
+    "Transitions",
 ]
 __version__ = "0.1.0"

@@ -18,14 +18,34 @@ import numpy as np
 from dichroic.cli_files import FileError, check_output, read_arrays, read_data, write_answer
 from dichroic.cli_mechanism import Run, add_mechanism_commands
 from dichroic.cli_show import ProgressLine, as_json, model_text, models_table
+from dichroic.cli_transition import add_transition_commands
 from dichroic.client import Client
-from dichroic.errors import DichroicError, MessageTooLargeError, RequestIdReusedError, SessionConflictError
+from dichroic.errors import (
+    DichroicError,
+    EdgeSiteError,
+    ForbiddenSiteError,
+    GoalUnreachableError,
+    MessageTooLargeError,
+    NotThreeFoldError,
+    RequestIdReusedError,
+    SessionConflictError,
+)
 from dichroic.wire import NDArray
 
 OK, BAD_INPUT, SERVER_FAILED, INTERRUPTED = 0, 2, 3, 130
 LATENTS = ("content", "angle_rad", "scale", "shift_down_px", "shift_right_px", "class_index", "conditions", "targets")
 # Of these the option's numbers are one row, for every row.
 ROWS = ("content", "conditions", "targets")
+# What the caller can mend, whatever its status.
+OF_OURS = (
+    MessageTooLargeError,
+    SessionConflictError,
+    RequestIdReusedError,
+    EdgeSiteError,
+    NotThreeFoldError,
+    ForbiddenSiteError,
+    GoalUnreachableError,
+)
 # For a shell a refused connection is an answer; a server that restarts is waited for this long.
 RETRY_FOR_S = 5.0
 
@@ -41,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FileError as error:
         return _say(str(error), BAD_INPUT)
     except DichroicError as error:
-        of_ours = MessageTooLargeError | SessionConflictError | RequestIdReusedError
-        ours = error.status in {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"} or isinstance(error, of_ours)
+        ours = error.status in {"INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"} or isinstance(error, OF_OURS)
         return _say(f"{error.reason}: {error.message}", BAD_INPUT if ours else SERVER_FAILED)
     except BrokenPipeError:
         # `dichroic models | head`: the reader has what it wanted. Python would complain once more when it flushes at exit.
@@ -92,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     regress = command("regress", _of_data("regress"), "The targets of each image or spectrum.")
     manifold = command("manifold", _manifold, "A grid of decoded images or spectra over two content latents.")
     add_mechanism_commands(commands, asking)
+    add_transition_commands(commands, asking)
     load = command("load", _load, "Load a version from the server's bundle folder (needs DICHROIC_ADMIN_TOKEN).")
     unload = command("unload", _unload, "Take a version, or all of a model, out of service (needs DICHROIC_ADMIN_TOKEN).")
     for sub in (model, encode, decode, reconstruct, classify, regress, manifold, load, unload):

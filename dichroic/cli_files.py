@@ -11,10 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from dichroic.client import Classification, Decoding, Encoding, Manifold, Prediction, Reconstruction, Regression, Suggestion
+from dichroic.client import (
+    Classification,
+    Decoding,
+    Encoding,
+    Manifold,
+    Plan,
+    Prediction,
+    Reconstruction,
+    Regression,
+    Suggestion,
+    Transitions,
+)
 from dichroic.wire import NDArray
 
-Answer = Encoding | Decoding | Reconstruction | Classification | Regression | Manifold | Prediction | Suggestion
+Answer = Encoding | Decoding | Reconstruction | Classification | Regression | Manifold | Prediction | Suggestion | Transitions | Plan
 
 
 class FileError(Exception):

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from dichroic.client import ModelInfo, ModelSummary, Suggestion, TensorSpec
+from dichroic.client import ModelInfo, ModelSummary, Plan, Suggestion, TensorSpec
 
 # Work that is over before this needs no progress line.
 QUIET_S = 0.5
@@ -61,6 +61,30 @@ def picks_table(picks: Suggestion) -> str:
     columns = (picks.candidate_index, picks.score, picks.total_mean, picks.total_sd, picks.part_sd)
     rows = [(str(index), *(f"{figure:.6g}" for figure in figures)) for index, *figures in zip(*(each.tolist() for each in columns), strict=True)]
     return _table(("candidate", "score", "mean", "sd", "part sd"), rows)
+
+
+def plan_text(plan: Plan) -> str:
+    """The next step, and what may be expected after it."""
+    if plan.done:
+        return f"atom {plan.dopant_index} is where it is to be; nothing is left to do"
+    x, y = plan.beam_xy_angstrom
+    across, up = plan.beam_from_dopant_angstrom
+    lines = [
+        f"beam at ({x:.3f}, {y:.3f}) Å, ({across:+.3f}, {up:+.3f}) Å from atom {plan.dopant_index}, for {plan.dwell_s:g} s",
+        f"path {' '.join(map(str, plan.path_index.tolist()))}",
+        f"within the deadline: at the goal {_chance(plan.success_probability, plan.expected_s)}, lost {plan.lost_probability:.1%}",
+    ]
+    if len(plan.assignment_index) > 1:
+        pairs = ", ".join(f"{dopant} to {goal}" for dopant, goal in plan.assignment_index.tolist())
+        lines.append(f"all of them ({pairs}): {_chance(plan.all_success_probability, plan.all_expected_s)}")
+    if plan.outside:
+        lines.append("beyond what the model was trained on")
+    return "\n".join(lines)
+
+
+def _chance(probability: float, mean_s: float) -> str:
+    # No mean where nothing succeeds.
+    return f"{probability:.1%} after {mean_s:.0f} s in the mean" if math.isfinite(mean_s) else f"{probability:.1%}"
 
 
 class ProgressLine:

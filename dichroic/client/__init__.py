@@ -18,6 +18,7 @@ from dichroic.client.asynchronous import AsyncClient
 from dichroic.client.mechanism_answers import Observation, Prediction, SessionDeleted, SessionMade, Suggestion
 from dichroic.client.session import Session
 from dichroic.client.synchronous import Client
+from dichroic.client.transition_answers import Plan, Transitions
 
 __all__ = [
     "AsyncClient",
@@ -31,6 +32,7 @@ __all__ = [
     "ModelInfo",
     "ModelSummary",
     "Observation",
+    "Plan",
     "Prediction",
     "Reconstruction",
     "Regression",
@@ -40,4 +42,5 @@ __all__ = [
     "Signature",
     "Suggestion",
     "TensorSpec",
+    "Transitions",
 ]

@@ -15,6 +15,7 @@ from dichroic.client.answers import (
     Regression,
 )
 from dichroic.client.async_mechanism_calls import AsyncMechanismCalls
+from dichroic.client.async_transition_calls import AsyncTransitionCalls
 from dichroic.client.conversion import Classes, Images, Numbers
 from dichroic.client.grids import Range, manifold_of, manifold_request
 from dichroic.client.inputs import checked_data, checked_latents
@@ -23,7 +24,7 @@ from dichroic.client.requests import Echo, check_name, classify_call, decode_cal
 from dichroic.v1 import models_pb2
 
 
-class AsyncClient(AsyncMechanismCalls):
+class AsyncClient(AsyncMechanismCalls, AsyncTransitionCalls):
     """Asks a Dichroic server without blocking the event loop.
 
         async with AsyncClient("microscope-gpu:50051") as client:

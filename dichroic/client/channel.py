@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import grpc
 
 from dichroic.errors import InvalidFieldError
-from dichroic.v1 import latent_pb2_grpc, mechanism_pb2_grpc, models_pb2_grpc
+from dichroic.v1 import latent_pb2_grpc, mechanism_pb2_grpc, models_pb2_grpc, transition_pb2_grpc
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     # The server's limit is checked before sending; an answer may be larger than what asked for it.
@@ -79,6 +79,7 @@ class Stubs:
     latent: latent_pb2_grpc.LatentServiceStub
     mechanism: mechanism_pb2_grpc.MechanismServiceStub
     models: models_pb2_grpc.ModelServiceStub
+    transition: transition_pb2_grpc.TransitionServiceStub
 
     @classmethod
     def on(cls, channel: grpc.Channel | grpc.aio.Channel) -> Stubs:
@@ -89,7 +90,11 @@ class Stubs:
                 latent_pb2_grpc.LatentServiceStub(channel),
                 mechanism_pb2_grpc.MechanismServiceStub(channel),
                 models_pb2_grpc.ModelServiceStub(channel),
+                transition_pb2_grpc.TransitionServiceStub(channel),
             )
         return cls(
-            latent_pb2_grpc.LatentServiceStub(channel), mechanism_pb2_grpc.MechanismServiceStub(channel), models_pb2_grpc.ModelServiceStub(channel)
+            latent_pb2_grpc.LatentServiceStub(channel),
+            mechanism_pb2_grpc.MechanismServiceStub(channel),
+            models_pb2_grpc.ModelServiceStub(channel),
+            transition_pb2_grpc.TransitionServiceStub(channel),
         )

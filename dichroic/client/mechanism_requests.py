@@ -13,10 +13,10 @@ from dichroic.client.mechanism_inputs import CAPABILITY, checked_measurements
 from dichroic.client.messages import OVERHEAD_BYTES
 from dichroic.client.models import identity_of
 from dichroic.client.requests import MAX_INT64, BatchCall, Echo, check_name, fresh_id
-from dichroic.client.rows import joined, parts_of, required, row_bytes, row_count
-from dichroic.errors import InternalError, InvalidFieldError, InvalidTensorError, MessageTooLargeError, SessionConflictError
-from dichroic.v1 import array_pb2, mechanism_pb2
-from dichroic.wire import NDArray, from_array, put_array
+from dichroic.client.rows import joined, parts_of, required, row_bytes, row_count, whole
+from dichroic.errors import InvalidFieldError, InvalidTensorError, MessageTooLargeError, SessionConflictError
+from dichroic.v1 import mechanism_pb2
+from dichroic.wire import NDArray, put_array
 
 PREDICTED = ("part_mean", "part_variance", "factor", "factor_variance", "total_mean", "total_variance", "quantiles", "outside")
 SUGGESTED = ("candidate_index", "score", "total_mean", "total_sd", "part_sd")
@@ -68,7 +68,7 @@ def predict_call(
             revision=first.revision,
             part_names=tuple(first.part_names),
             noise_included=first.noise_included,
-            quantile_probabilities=_array(first.quantile_probabilities, "quantile_probabilities"),
+            quantile_probabilities=whole(first.quantile_probabilities, "quantile_probabilities"),
             unit=first.unit,
             part_covariance=joined(parts_of(responses, "part_covariance"), rows, "part_covariance"),
             **found,
@@ -223,7 +223,7 @@ def suggestion_of(response: mechanism_pb2.SuggestResponse) -> Suggestion:
     Raises:
         InternalError: the answer cannot be read.
     """
-    found = {name: _array(getattr(response, name), name) for name in SUGGESTED}
+    found = {name: whole(getattr(response, name), name) for name in SUGGESTED}
     return Suggestion(identity_of(response.model), response.session_id, response.revision, **found)
 
 
@@ -246,7 +246,7 @@ def observation_of(response: mechanism_pb2.ObserveResponse) -> Observation:
     Raises:
         InternalError: the answer cannot be read.
     """
-    found = {name: _array(getattr(response, name), name) for name in ("weight", "duplicate")}
+    found = {name: whole(getattr(response, name), name) for name in ("weight", "duplicate")}
     return Observation(
         identity_of(response.model), response.session_id, response.revision, points=response.points, repeated=response.repeated, **found
     )
@@ -260,10 +260,3 @@ def deleted_of(response: mechanism_pb2.DeleteSessionResponse) -> SessionDeleted:
 def _put(arrays: Mapping[str, NDArray], units: Mapping[str, str], field: Any) -> None:
     for name, values in arrays.items():
         put_array(field.add(name=name, unit=units.get(name, "")).values, values)
-
-
-def _array(array: array_pb2.Array, field: str) -> NDArray:
-    try:
-        return from_array(array, field=field).copy()
-    except InvalidTensorError as error:
-        raise InternalError(f"The server's answer cannot be read: {error}") from error

@@ -53,3 +53,15 @@ def matrix(parts: Sequence[array_pb2.Array], rows: int, field: str) -> NDArray:
     """As required, but of no columns where the server sends none."""
     values = joined(parts, rows, field)
     return np.zeros((rows, 0), np.float32) if values is None else values
+
+
+def whole(array: array_pb2.Array, field: str) -> NDArray:
+    """An array of an answer that came in one message, the caller's own and writable.
+
+    Raises:
+        InternalError: it cannot be read.
+    """
+    try:
+        return from_array(array, field=field).copy()
+    except InvalidTensorError as error:
+        raise InternalError(f"The server's answer cannot be read: {error}") from error

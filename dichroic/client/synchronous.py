@@ -20,10 +20,11 @@ from dichroic.client.inputs import checked_data, checked_latents
 from dichroic.client.mechanism_calls import MechanismCalls
 from dichroic.client.messages import Progress
 from dichroic.client.requests import Echo, check_name, classify_call, decode_call, encode_call, reconstruct_call, regress_call
+from dichroic.client.transition_calls import TransitionCalls
 from dichroic.v1 import models_pb2
 
 
-class Client(MechanismCalls):
+class Client(MechanismCalls, TransitionCalls):
     """Asks a Dichroic server, and waits for the answer.
 
         with Client("microscope-gpu:50051") as client:

@@ -13,10 +13,11 @@ import grpc
 import numpy as np
 
 from dichroic.errors import DichroicError
-from dichroic.v1 import array_pb2, latent_pb2, latent_pb2_grpc, mechanism_pb2_grpc, models_pb2, models_pb2_grpc
+from dichroic.v1 import array_pb2, latent_pb2, latent_pb2_grpc, mechanism_pb2_grpc, models_pb2, models_pb2_grpc, transition_pb2_grpc
 from dichroic.wire import from_array, to_array
-from tests.dichroic import fake_mechanism
+from tests.dichroic import fake_mechanism, fake_transition
 from tests.dichroic.fake_mechanism import FakeMechanisms, refuse
+from tests.dichroic.fake_transition import FakeTransitions
 
 SIDE = 4
 THRESHOLD = 0.5
@@ -57,9 +58,11 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
     port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     mechanism: FakeMechanisms = field(init=False)
+    transition: FakeTransitions = field(init=False)
 
     def __post_init__(self) -> None:
         self.mechanism = FakeMechanisms(self._take)
+        self.transition = FakeTransitions(self._take)
 
     @property
     def address(self) -> str:
@@ -161,6 +164,8 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
         self._take("GetModel", request, context)
         if request.model_name == fake_mechanism.NAME:
             return fake_mechanism.details(self.max_message_bytes, request.model_version or self.mechanism.newest)
+        if request.model_name == fake_transition.NAME:
+            return fake_transition.details(self.max_message_bytes)
         image = models_pb2.TensorSpec(
             name="images", dtype=array_pb2.DATA_TYPE_FLOAT32, shape=[-1, SIDE, SIDE], axes=["batch", "row", "column"], unit="m",
             range_low=-np.inf, range_high=np.inf, meaning="what was drawn",
@@ -196,6 +201,7 @@ def serving(
         latent_pb2_grpc.add_LatentServiceServicer_to_server(fake, server)
         mechanism_pb2_grpc.add_MechanismServiceServicer_to_server(fake.mechanism, server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
+        transition_pb2_grpc.add_TransitionServiceServicer_to_server(fake.transition, server)
         if credentials is None:
             fake.port = server.add_insecure_port(f"127.0.0.1:{port}")
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dichroic.errors import BY_REASON
-from dichroic.v1 import latent_pb2, mechanism_pb2, models_pb2
+from dichroic.v1 import latent_pb2, mechanism_pb2, models_pb2, transition_pb2
 from services.transport.errors import http_status
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
@@ -14,7 +14,7 @@ ROWS = {row[0]: row[1:] for row in re.findall(r"^\| `([A-Z_]+)` \| (\S+) \| (\S+
 
 
 def test_every_rpc_is_there() -> None:
-    for module in (latent_pb2, mechanism_pb2, models_pb2):
+    for module in (latent_pb2, mechanism_pb2, models_pb2, transition_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 assert f"`{service.name}.{method.name}`" in PAGE
