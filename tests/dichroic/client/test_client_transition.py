@@ -66,9 +66,11 @@ def test_atoms_are_sent_with_every_message_and_the_dopant_is_told(connect: Calla
     assert (found.dopant_index, found.neighbour_index.tolist(), len(found.rates_per_s)) == (1, [2, 0, 3], 100)
     requests = server.asked("PredictTransitions")
     assert len(requests) > 3
-    np.testing.assert_array_equal(np.concatenate([sent(request, "beam_xy_angstrom") for request in requests]), beam)
+    # Two are on their way at a time: the server may note them in another order than their answers are joined in.
+    rows = np.concatenate([sent(request, "beam_xy_angstrom") for request in requests])
+    np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(beam, axis=0))
     np.testing.assert_array_equal(found.rates_per_s[:, 0], np.hypot(*beam.T))
-    assert {request.model_version for request in requests[1:]} == {2}
+    assert sorted({request.model_version for request in requests}) == [0, 2]
     for request in requests:
         np.testing.assert_array_equal(sent(request, "atoms_xy_angstrom"), ATOMS)
         assert (sent(request, "atomic_numbers").dtype, sent(request, "dopant_index").tolist()) == (np.int64, [1])
