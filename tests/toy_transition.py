@@ -222,5 +222,5 @@ def _graph(toy: ToyTransition, kind: str, signature: Signature) -> bytes:
 
     initializers = [numpy_helper.from_array(value, key) for key, value in constants.items()]
     graph = helper.make_graph(nodes, kind, [values(spec) for spec in signature.inputs], [values(spec) for spec in signature.outputs], initializers)
-    made: bytes = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
+    made: bytes = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]).SerializeToString()
     return made
