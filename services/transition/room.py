@@ -15,10 +15,10 @@ from services.engine.lanes import Lanes, late
 from services.engine.model import Identity, ServingModel
 from services.engine.repository import Repository
 from services.transition.answers import NextStep, Predicted
-from services.transition.inputs import Given, beyond, checked
+from services.transition.inputs import Given, beyond, checked, distances_of
 from services.transition.observation import local_state
 from services.transition.planning import Planned, plan
-from services.transition.scenes import Asked, Options, Scene, asked, distances_of, of_the_wire
+from services.transition.scenes import Asked, Options, Scene, asked, of_the_wire
 from services.transition.table import ActionTable
 from services.transition.tables import Key, Tables
 

@@ -15,7 +15,7 @@ from dichroic.bundle.transition_section import TrainedRange
 from dichroic.errors import BondLengthError, DichroicError, InvalidFieldError, InvalidTensorError
 from services.transition.arrays import Int64
 from services.transition.assignment import MOST_TARGETS
-from services.transition.inputs import chosen_dopant, default_of, hinted
+from services.transition.inputs import chosen_dopant, default_of, distances_of, hinted
 from services.transition.observation import check_atoms, find_dopants
 from services.transition.table import IMAGE_S
 from services.transition.values import Risk
@@ -71,11 +71,6 @@ class Asked:
     current_na: float
     voltage_kv: float
     image_s: float
-
-
-def distances_of(section: TransitionSection) -> tuple[float, float]:
-    """Within which atoms are bonded, Å."""
-    return section.neighbour_distance_angstrom.low, section.neighbour_distance_angstrom.high
 
 
 def asked(section: TransitionSection, scene: Scene, options: Options) -> Asked:
