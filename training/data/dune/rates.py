@@ -8,6 +8,7 @@ is Å and nothing else; division by the bond length happens here, once. All cons
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -87,7 +88,7 @@ class ContextScaling:
 
 
 @dataclass(frozen=True)
-class _Family:
+class _Family(ABC):
     """What families share: the frames, the checks and the context.
 
     Attributes:
@@ -107,9 +108,9 @@ class _Family:
         rates = self._shape(along, across, distance)
         return rates if self.scaling is None else rates * self.scaling.factor(context)[:, None]
 
+    @abstractmethod
     def _shape(self, along: Array, across: Array, distance: Array) -> Array:
         """(n, 3) each, bond lengths → (n, 3) 1/s."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def _bell(z: Array, width: float) -> Array:
 
 
 def neighbour_frames(beam: Array, neighbours: Array) -> tuple[Array, Array, Array]:
-    """The beam in each neighbour's own frame: along = b·u_i/a, across = u_i × b/a (counter-clockwise of the bond: positive), and |n_i|/a; (n, 3) each."""
+    """The beam in each neighbour's own frame, along = b·u_i/a and across = u_i × b/a (counter-clockwise: above 0), and |n_i|/a; (n, 3) each."""
     x, y = beam[:, None, 0], beam[:, None, 1]
     to_x, to_y = neighbours[..., 0], neighbours[..., 1]
     distance = np.sqrt(to_x**2 + to_y**2)
@@ -251,7 +252,7 @@ def check_states(beam: Array, neighbours: Array, context: Array) -> None:
         wrong = square[(square < low**2) | (square > high**2)]
         raise InputError(
             "WRONG_UNITS",
-            f"A neighbour is {math.sqrt(float(wrong[0])):.3g} Å away; they are {low:g} to {high:g} Å away. Are these Å, not bond lengths?",
+            f"A neighbour is {math.sqrt(float(wrong[0])):.3g} Å away, not {low:g} to {high:g} Å. Are these Å, not bond lengths or nm?",
         )
 
 

@@ -91,7 +91,7 @@ def test_lengths_are_angstrom_at_the_beam_and_at_the_neighbours() -> None:
     beam = np.array([[0.85, 0.0]])  # bond lengths, where Å are meant
     neighbours = bonds_at(np.array([0.0]))
     assert at(HumanPrior(), beam, neighbours)[0, 0] < 0.75 * math.log(2) / 3
-    with pytest.raises(InputError, match="not bond lengths") as caught:
+    with pytest.raises(InputError, match="not bond lengths or nm") as caught:
         at(HumanPrior(), beam, neighbours / BOND_LENGTH)
     assert caught.value.reason == "WRONG_UNITS"
     with pytest.raises(InputError, match=r"neighbour is 0\.142 Å"):
