@@ -1,0 +1,58 @@
+"""The atom's way home against a real service, through the client alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from dichroic import Client
+from dichroic.errors import DichroicError
+from examples.atom_home import Image, SimulatedInstrument, bring_home
+from examples.atom_home_picture import Film
+from tests.e2e.conftest import serve
+from tests.toy_transition import write_toy_transition
+
+GOAL = np.array([2.5, 1.5])
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    home = tmp_path_factory.mktemp("home")
+    write_toy_transition(home / "bundles", name="dune")
+    with serve(home / "bundles", home / "log", sessions=str(home / "sessions")) as service, Client(service.address) as client:
+        yield client
+
+
+@pytest.mark.parametrize("stem", [False, True], ids=["atoms told", "atoms found in images"])
+def test_it_comes_home_and_that_is_on_the_film(client: Client, tmp_path: Path, stem: bool) -> None:
+    instrument, film = SimulatedInstrument("prior", field_of_view=18.0, seed=3, stem=stem), Film(tmp_path / "home.gif")
+    journey = bring_home(client, instrument, "dune", GOAL, 600.0, film)
+    assert journey.home
+    # No place is farther than a bond from the next atom; and drift.
+    assert np.linalg.norm(journey.places[-1] - journey.places[0] - GOAL) < 1.5
+    assert len({tuple(np.round(place)) for place in journey.places}) > 2
+    film.save()
+    with Picture.open(film.path) as animation:
+        assert animation.n_frames == len(journey.plans) + 1 > 1
+    assert film.last.read_bytes().startswith(b"\x89PNG")
+
+
+def test_who_has_no_time_left_does_not_come_home(client: Client) -> None:
+    journey = bring_home(client, SimulatedInstrument("prior", field_of_view=18.0, seed=3, stem=False), "dune", GOAL, 1.0)
+    assert not journey.home
+    assert len(journey.plans) == 1
+
+
+def test_an_image_without_silicon_is_refused_by_the_service(client: Client) -> None:
+    class Blind(SimulatedInstrument):
+        def image(self) -> Image:
+            seen = super().image()
+            return Image(seen.atoms_xy_angstrom, np.full(len(seen.atomic_numbers), 6), seen.time_s)
+
+    with pytest.raises(DichroicError) as refused:
+        bring_home(client, Blind("prior", field_of_view=18.0, seed=3, stem=False), "dune", GOAL, 600.0)
+    assert refused.value.reason == "NO_DOPANT"
