@@ -12,9 +12,8 @@ from services.transition.actions import Actions, perfect_neighbours, turned
 from services.transition.arrays import Float64
 from services.transition.open_lattice import Displacements, OpenLattice
 from services.transition.table import BEAM_RADIUS, BOND_LENGTH, IMAGE_S, LONGEST_DWELL_S, ActionTable, tabulate
-from training.data.drawing import random_stream
 from training.data.dune.episodes import Agent, AgentObservation, Episodes
-from training.data.dune.rates import RateModel, neighbour_frames
+from training.data.dune.rates import RateModel
 from training.data.dune.simulator import REFERENCE_CONTEXT
 from training.data.dune.truth import occupancy_probabilities
 
@@ -23,34 +22,6 @@ _HOPS, _SHELLS = 20, 5
 # Of the bound: places within so many hops, beams on such a grid and on a finer one around those the planner uses, dwells in such steps.
 _BOUND_HOPS, _BOUND_SPACING, _FINE_SPACING, _FINE_REACH = 14, 0.1, 0.02, 0.2
 _BOUND_DWELLS = np.arange(0.25, LONGEST_DWELL_S + 0.1, 0.25)
-
-
-class WideMixture:
-    """Random mixtures as the published simulator draws them: on the bond, 1 + Poisson(2) Gaussians at −2 to 3 bonds, variances 0.1 to 5 Å².
-
-    The highest component's peak is at 0.01 to 1 /s. Wide ones hardly tell the three neighbours from each other.
-    """
-
-    def __init__(self, seed: int) -> None:
-        """Draws one; the same seed gives the same."""
-        stream = random_stream(seed, 900)
-        count = int(stream.poisson(2.0)) + 1
-        highest = stream.uniform(0.01, 1.0)
-        weight = stream.uniform(0.0, 10.0, count)
-        self._along = stream.uniform(-2.0, 3.0, count)
-        self._variance = stream.uniform(0.1, 5.0, (count, 2))
-        height = weight / np.sqrt(self._variance.prod(axis=1))
-        self._height = height * highest / height.max()
-
-    def rates(self, beam: Any, neighbours: Any, context: Any) -> Any:
-        """As `RateModel` says."""
-        del context
-        along, across, distance = neighbour_frames(beam, neighbours)
-        found = np.zeros_like(along)
-        for height, at, (wide, tall) in zip(self._height, self._along, self._variance, strict=True):
-            square = (along - at * distance) ** 2 / wide + across**2 / tall
-            found += height * np.exp(-square * BOND_LENGTH**2 / 2)
-        return found
 
 
 @dataclass(frozen=True)
@@ -210,4 +181,4 @@ def _perfect(count: int) -> Float64:
     return np.broadcast_to(perfect_neighbours(BOND_LENGTH), (count, 3, 2)).copy()
 
 
-__all__ = ["GreedyTime", "Planner", "WideMixture", "occupancy_of", "peak_of", "room_left"]
+__all__ = ["GreedyTime", "Planner", "occupancy_of", "peak_of", "room_left"]

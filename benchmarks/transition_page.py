@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 TITLES = {"prior": "Human prior", "simple": "Simple rates", "beyond": "Rates that peak beyond the carbon, at 1.9 Å"}
-DRAWN = {
-    "mixtures": "Random mixtures as `dune-mixture` draws them",
-    "wide": "Random mixtures as the published simulator draws them (on the bond, −2 to 3 bonds away, variances 0.1 to 5 Å²)",
-}
+DRAWN = {"mixtures": "Random mixtures, as the published simulator draws them"}
 _HEAD = """# Planning with rates that are known
 
 Written by `python -m benchmarks.transition_planning`. Agents are paired: the same starts, goals and random numbers. Dwells and positions of greedy

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.transition_agents import GreedyTime, Planner, WideMixture, occupancy_of, peak_of, room_left
+from benchmarks.transition_agents import GreedyTime, Planner, occupancy_of, peak_of, room_left
 from benchmarks.transition_page import page_of
 from services.transition.planning import plan
 from services.transition.sites import Sites
@@ -100,11 +100,6 @@ def beyond(quick: bool) -> dict[str, Any]:
 def mixtures(quick: bool) -> dict[str, Any]:
     """Random mixtures as `dune-mixture` draws them."""
     return _draws(GaussianMixture.drawn, quick)
-
-
-def wide(quick: bool) -> dict[str, Any]:
-    """Random mixtures as the published simulator draws them."""
-    return _draws(WideMixture, quick)
 
 
 def speed(quick: bool) -> dict[str, Any]:
@@ -244,7 +239,6 @@ CASES: dict[str, Callable[[bool], dict[str, Any]]] = {
     "simple": simple,
     "beyond": beyond,
     "mixtures": mixtures,
-    "wide": wide,
     "speed": speed,
     "microscope": microscope,
 }

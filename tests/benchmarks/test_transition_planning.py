@@ -3,10 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from benchmarks.transition_agents import GreedyTime, Planner, WideMixture, peak_of, room_left
+from benchmarks.transition_agents import GreedyTime, Planner, peak_of, room_left
 from benchmarks.transition_page import page_of
 from training.data.dune.episodes import Episodes
 from training.data.dune.greedy import greedy_at
@@ -49,17 +48,6 @@ def test_the_planner_comes_home_as_fast_as_it_expects() -> None:
 
 def test_the_peak_is_where_the_rate_is_highest() -> None:
     assert peak_of(Simple()) == pytest.approx((1.42, 0.0), abs=0.011)
-
-
-def test_wide_mixtures_are_the_same_by_seed_and_symmetric() -> None:
-    angle = 2 * np.pi / 3 * np.arange(3)
-    neighbours = 1.42 * np.stack([np.cos(angle), np.sin(angle)], axis=-1)[None]
-    beam, context = np.array([[1.0, 0.5]]), np.array([[0.1, 60.0]])
-    told = WideMixture(3).rates(beam, neighbours, context)
-    np.testing.assert_array_equal(told, WideMixture(3).rates(beam, neighbours, context))
-    mirrored = WideMixture(3).rates(beam * (1, -1), neighbours, context)
-    np.testing.assert_allclose(mirrored[0], told[0, [0, 2, 1]])
-    assert (told != WideMixture(4).rates(beam, neighbours, context)).all()
 
 
 def test_the_page_tells_what_stands_in_the_files(tmp_path: Path) -> None:
