@@ -12,37 +12,40 @@ from services.transition.values import Choices, Policy, Problem
 
 # What is at one place at one time and not worth following, as a probability.
 _TINY = 1e-8
+# Whoever arrives later than the deadline by no more than such a chance is not looked for; θ D of the bound that says so, and after how many dwells
+# nothing is said.
+_LATE, _TILT, _MOST_DWELLS = 1e-5, 25.0, 2000
 # So many times the shortest duration are held in memory at once.
 _BLOCKS = 32
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """From the start, by the end of each grid step of time.
+    """From the start, within the deadline. Chances too small to be followed are counted as neither success nor loss: 1e-4 in all at most.
 
     Attributes:
-        chance: (t,) float64, that the image which shows the dopant at the goal ends at this step.
-        step_s: of the grid, s: index k is k · step_s after now.
-        lost: that it leaves the lattice or comes to a blocked site within the deadline.
+        success_probability: that an image shows the dopant at the goal.
+        expected_s: mean time until then, of those that arrive, s; NaN where none does.
+        lost: that it leaves the lattice or comes to a blocked site.
+        chance: (t,) float64, of the success that it comes k · step_s after now; None where only the sums were asked for.
+        step_s: of the grid of time, s.
     """
 
-    chance: Float64
-    step_s: float
+    success_probability: float
+    expected_s: float
     lost: float
+    chance: Float64 | None
+    step_s: float
 
-    @property
-    def success_probability(self) -> float:
-        """That it arrives within the deadline."""
-        return float(min(self.chance.sum(), 1.0))
-
-    @property
-    def expected_s(self) -> float:
-        """Mean time of those that arrive within the deadline; NaN where none does."""
-        total = self.chance.sum()
-        return float((self.chance * np.arange(len(self.chance))).sum() / total * self.step_s) if total > 0 else math.nan
+    @classmethod
+    def at(cls, chance: Float64, step_s: float, lost: float) -> Arrival:
+        """From the distribution."""
+        total = float(chance.sum())
+        mean = float((chance * np.arange(len(chance))).sum()) / total * step_s if total > 0 else math.nan
+        return cls(min(total, 1.0), mean, lost, chance, step_s)
 
 
-def arrival(problem: Problem, choices: Choices, policy: Policy, start: int, deadline_s: float) -> Arrival:
+def arrival(problem: Problem, choices: Choices, policy: Policy, start: int, deadline_s: float, *, distribution: bool = False) -> Arrival:
     """Follows a policy from one place.
 
     Args:
@@ -51,12 +54,46 @@ def arrival(problem: Problem, choices: Choices, policy: Policy, start: int, dead
         policy: what is done.
         start: the place.
         deadline_s: until which it is followed, s.
+        distribution: whether `chance` is wanted, which takes longer.
     """
     step_s = grid_step(choices)
     last = math.floor(deadline_s / step_s + 1e-9)
     if start == problem.goal:
-        return Arrival(np.ones(1), step_s, 0.0)
-    where, chance, duration = _rows(problem, choices, policy, step_s)
+        return Arrival.at(np.ones(1), step_s, 0.0)
+    rows = _rows(problem, choices, policy, step_s)
+    found = None if distribution else _by_dwells(*rows, start=start, last=last, step_s=step_s)
+    return found or _by_time(*rows, start=start, last=last, step_s=step_s)
+
+
+def _by_dwells(where: Int64, chance: Float64, duration: Int64, *, start: int, last: int, step_s: float) -> Arrival | None:
+    """Dwell by dwell, with the mean time at every place: enough where the deadline cuts nothing off, and None where it may.
+
+    P(T > D) <= E e^(θ (T − D)), summed over the attempts that arrive.
+    """
+    count = len(where)
+    tilt = _TILT / max(last, 1)
+    slower = np.exp(np.minimum(tilt * duration, 700.0))
+    # At each place: its chance, its chance times the mean time, and its chance times e^(θ (time − D)).
+    state: list[Float64] = [np.zeros(count + 2) for _ in range(3)]
+    state[0][start], state[2][start] = 1, math.exp(-_TILT)
+    success = seconds = lost = late = 0.0
+    for _ in range(_MOST_DWELLS):
+        mass, moment, tilted = state
+        places = np.flatnonzero(mass[:count] > _TINY)
+        if not len(places):
+            return Arrival(min(success, 1.0), seconds / success * step_s if success > 0 else math.nan, lost, None, step_s)
+        after = (mass[places], moment[places] + mass[places] * duration[places], tilted[places] * slower[places])
+        landing = where[places].ravel()
+        state = [np.bincount(landing, (each[:, None] * chance[places]).ravel(), minlength=count + 2).astype(np.float64) for each in after]
+        success, seconds, lost = success + float(state[0][count]), seconds + float(state[1][count]), lost + float(state[0][count + 1])
+        late += float(state[2][count])
+        if late > _LATE:
+            return None
+    return None
+
+
+def _by_time(where: Int64, chance: Float64, duration: Int64, *, start: int, last: int, step_s: float) -> Arrival:
+    """Step by step of time."""
     count, width = len(where), len(where) + 2
     # Whatever is under way within the shortest duration from now cannot come back within it: so many steps are carried on at once.
     shortest, longest = int(duration.min()), int(duration.max())
@@ -84,7 +121,7 @@ def arrival(problem: Problem, choices: Choices, policy: Policy, start: int, dead
         later = np.zeros_like(ahead)
         later[:longest] = ahead[-longest:]
         ahead = later
-    return Arrival(arrived, step_s, lost)
+    return Arrival.at(arrived, step_s, lost)
 
 
 def grid_step(choices: Choices) -> float:
@@ -94,14 +131,16 @@ def grid_step(choices: Choices) -> float:
 
 
 def in_sequence(arrivals: list[Arrival], deadline_s: float) -> Arrival:
-    """One after another: the times add, and all have to succeed. At least one; all on the same grid."""
+    """One after another: the times add, and all have to succeed. At least one; all with their distributions, on the same grid."""
     step_s = arrivals[0].step_s
     chance = np.ones(1)
     lost = 0.0
     for each in arrivals:
         lost += float(chance.sum()) * each.lost
+        if each.chance is None:
+            raise ValueError("times can only be added where their distributions are known")
         chance = np.convolve(chance, each.chance)[: math.floor(deadline_s / step_s + 1e-9) + 1]
-    return Arrival(chance, step_s, lost)
+    return Arrival.at(chance, step_s, lost)
 
 
 def _rows(problem: Problem, choices: Choices, policy: Policy, step_s: float) -> tuple[Int64, Float64, Int64]:

@@ -121,8 +121,8 @@ def plan(
     action = int(first.policy.choice[first.state.dopant])
     frame, row = divmod(action, len(table.actions))
     beam = beam_at(table.actions.along[row], table.actions.across[row], np.array(frame), first.state.neighbours)
-    arrivals = [ways.arrival(route) for route in routes]
-    everybody = in_sequence(arrivals, wish.deadline_s)
+    arrivals = [ways.arrival(route, distribution=len(routes) > 1) for route in routes]
+    everybody = in_sequence(arrivals, wish.deadline_s) if len(routes) > 1 else arrivals[0]
     return Planned(
         first.state.dopant,
         first.problem.goal,

@@ -122,9 +122,9 @@ class Ways:
         found: Float64 = lattice.value_s(steps) + detour * lattice.hop_s
         return found
 
-    def arrival(self, route: Route) -> Arrival:
-        """When it arrives."""
-        return arrival(route.problem, self.table.choices, route.policy, route.state.dopant, self.wish.deadline_s)
+    def arrival(self, route: Route, *, distribution: bool) -> Arrival:
+        """When it arrives, with the distribution of times where they are to be added to others."""
+        return arrival(route.problem, self.table.choices, route.policy, route.state.dopant, self.wish.deadline_s, distribution=distribution)
 
     def path(self, route: Route) -> Int64:
         """(k,) where images will most likely show the dopant one after another, start to goal, each nearer to it than the one before."""

@@ -64,11 +64,26 @@ def test_one_action_that_needs_one_dwell_is_geometric():
     which = choices(peaked)
     policy = solve(problem, which, start_s=np.zeros(len(xy)))
     start = int(problem.landings.within[problem.goal, 1])
-    told = arrival(problem, which, policy, start, 600.0)
+    told = arrival(problem, which, policy, start, 600.0, distribution=True)
     first = round(which.cost_s[policy.choice[start]] / told.step_s)
     to_goal = which.occupancy[policy.choice[start]][int(np.flatnonzero(problem.landings.within[start] == problem.goal)[0])]
     assert told.chance[:first].sum() == 0
     assert told.chance[first] == pytest.approx(to_goal)
+
+
+@pytest.mark.parametrize("deadline_s", [20.0, 90.0, 600.0, 2000.0])
+def test_sums_alone_are_those_of_the_distribution(deadline_s):
+    problem, xy = patch_problem(blocked_places=((1, 1.5),))
+    which = choices(long_tailed)
+    policy = solve(problem, which, start_s=np.zeros(len(xy)))
+    start = nearest(xy, (3.5, 2))
+    whole, sums = (arrival(problem, which, policy, start, deadline_s, distribution=each) for each in (True, False))
+    assert whole.chance is not None
+    # Only where a deadline may cut something off is every step of time looked at.
+    assert (sums.chance is None) == (deadline_s >= 600)
+    assert sums.success_probability == pytest.approx(whole.success_probability, abs=1e-4)
+    assert sums.lost == pytest.approx(whole.lost, abs=1e-4)
+    assert sums.expected_s == pytest.approx(whole.expected_s, abs=0.01)
 
 
 def test_at_the_goal_nothing_is_left():
@@ -85,8 +100,8 @@ def test_the_grid_of_time_suits_the_image(image_s, step_s):
 
 
 def test_one_after_another_adds_times_and_multiplies_chances():
-    first = Arrival(np.array([0, 0.5, 0, 0.4]), 0.5, 0.1)
-    second = Arrival(np.array([0, 0, 1.0, 0]), 0.5, 0.0)
+    first = Arrival.at(np.array([0, 0.5, 0, 0.4]), 0.5, 0.1)
+    second = Arrival.at(np.array([0, 0, 1.0, 0]), 0.5, 0.0)
     both = in_sequence([first, second], 1.5)
     np.testing.assert_allclose(both.chance, [0, 0, 0, 0.5])
     assert both.lost == pytest.approx(0.1)
