@@ -348,6 +348,13 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, float], str, str, int | None]
     ),
     "a negative deadline": ({}, {"deadline_s": -1.0}, "INVALID_FIELD", "deadline_s", None),
     "a deadline of years": ({}, {"deadline_s": 1e9}, "INVALID_FIELD", "deadline_s", None),
+    "a day for two goals": (
+        goals(NEAR, tuple(ATOMS[DOPANT])) | {"atomic_numbers": silicon(DOPANT, EDGE)},
+        {"deadline_s": 86400.0},
+        "INVALID_FIELD",
+        "deadline_s",
+        None,
+    ),
     "NaN aversion": ({}, {"risk_aversion": np.nan}, "INVALID_FIELD", "risk_aversion", None),
     "infinite aversion": ({}, {"risk_aversion": np.inf}, "INVALID_FIELD", "risk_aversion", None),
     "an image of hours": ({}, {"image_s": 7200.0}, "INVALID_FIELD", "image_s", None),
@@ -365,6 +372,15 @@ async def test_a_plan_that_cannot_be_is_refused_by_name_before_anything_is_prepa
         await lab.room.plan("dune", 0, replace(SCENE, **change), Options(**options), soon())
     assert (caught.value.reason, caught.value.field, caught.value.row) == (reason, field, row)
     assert lab.room.tables == (1 if case in LATE else 0)
+
+
+async def test_a_day_is_no_trouble_for_one_goal_and_an_hour_for_two(lab: Served) -> None:
+    assert (await lab.room.plan("dune", 0, SCENE, Options(deadline_s=86400.0), soon())).success_probability > 0.5
+    inner = np.argsort(np.hypot(*ATOMS.T))
+    two = Scene(ATOMS, silicon(inner[0], inner[20]), ATOMS[inner[[5, 25]]])
+    found = await lab.room.plan("dune", 0, two, Options(deadline_s=3600.0), soon())
+    assert len(found.assignment_index) == 2
+    assert found.all_success_probability <= found.success_probability
 
 
 async def test_a_plan_that_would_hold_a_thread_for_minutes_is_refused(lab: Served) -> None:
