@@ -235,7 +235,9 @@ class PlanRequest(_message.Message):
     image_s: _builtins.float
     """What it takes to see where the dopant is after a dwell, seconds, at most 600. 0 (the default) means 2."""
     deadline_s: _builtins.float
-    """From now until when success counts, seconds, at most 86400. 0 (the default) means 600. Not the deadline of this call."""
+    """From now until when success counts, seconds, at most 86400 (with several goals less, as the refusal says). 0 (the default) means
+    600. Not the deadline of this call.
+    """
     risk_aversion: _builtins.float
     """>= 0: by how many standard deviations over the model's members an action is thought dearer than in the mean, never more than by the worst of them.
     0 (the default): the mean alone.

@@ -30,6 +30,8 @@ OPTIONS = ("current_na", "voltage_kv", "image_s", "deadline_s", "risk_aversion")
 MOST_IMAGE_S = 600.0
 # Atoms times ways that are compared, of each dopant to each goal: planning cannot be broken off, and this takes seconds.
 MOST_WORK = 100_000
+# Of several goals: products that adding the times of all takes, goals times the square of the steps of time until the deadline.
+MOST_PRODUCTS = 1e9
 # The planner's names of what the wire calls otherwise.
 NAMES = {"dopant": "dopant_index", "forbidden": "forbidden_index", "kappa": "risk_aversion"}
 
@@ -102,6 +104,12 @@ def asked(section: TransitionSection, scene: Scene, options: Options) -> Asked:
             f"Send fewer goals at once ({MOST_TARGETS} at most), or the atoms around."
         )
         raise InvalidFieldError(message, field="goals_xy_angstrom")
+    farthest_s = _grid_step(image_s) * math.sqrt(MOST_PRODUCTS / count)
+    if count > 1 and deadline_s > farthest_s:
+        message = (
+            f"deadline_s is {deadline_s:g}; with {count} goals and images of {image_s:g} s it is {farthest_s:.0f} at most. Send fewer goals at once."
+        )
+        raise InvalidFieldError(message, field="deadline_s")
     return Asked(wish, current, voltage, image_s)
 
 
@@ -141,3 +149,8 @@ def _forbidden(index: NDArray | None, atoms: int) -> tuple[int, ...]:
         raise InvalidTensorError(message, field="forbidden_index", row=row)
     found: Int64 = np.unique(index)
     return tuple(found.tolist())
+
+
+def _grid_step(image_s: float) -> float:
+    """Of time, s: what dwells in half seconds and an image are multiples of, to a tenth of a second."""
+    return math.gcd(5, round(image_s * 10)) / 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -224,7 +225,8 @@ async def test_other_models_and_other_kinds_are_refused(lab: Served) -> None:
 
 async def test_more_rows_than_could_ever_be_held_are_refused_before_they_are_made(tmp_path: Path) -> None:
     async with served(tmp_path, max_bytes=100_000, dune=TOY) as lab:
-        many = Given(np.zeros((10_000, 2)), np.ones(1), perfect()[None])
+        # Of all these rows there is one; what is repeated for them would be real.
+        many = Given(np.broadcast_to(np.zeros((1, 2)), (10**12, 2)), np.ones(1), perfect()[None])
         with pytest.raises(QueueFullError):
             await lab.room.predict_transitions("dune", 0, many, soon())
 
@@ -240,6 +242,16 @@ async def test_a_deadline_that_has_passed_is_told(lab: Served) -> None:
     assert lab.room.tables == 0
     await lab.room.plan("dune", 0, SCENE, Options(), soon())
     assert lab.room.tables == 1
+
+
+async def test_who_cannot_wait_for_the_way_to_be_found_is_told(lab: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lab.room.plan("dune", 0, SCENE, Options(), soon())
+    go = threading.Event()
+    monkeypatch.setattr("services.transition.room.plan", lambda *_, **__: go.wait(20))
+    with pytest.raises(DeadlineExceededError):
+        await lab.room.plan("dune", 0, SCENE, Options(), asyncio.get_running_loop().time() + 0.05)
+    assert not go.is_set()
+    go.set()
 
 
 def by_hand(risk: float = 0.0, image_s: float = 2.0, deadline_s: float = 600.0) -> Any:
@@ -336,6 +348,13 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, float], str, str, int | None]
     ),
     "a negative deadline": ({}, {"deadline_s": -1.0}, "INVALID_FIELD", "deadline_s", None),
     "a deadline of years": ({}, {"deadline_s": 1e9}, "INVALID_FIELD", "deadline_s", None),
+    "a day for two goals": (
+        goals(NEAR, tuple(ATOMS[DOPANT])) | {"atomic_numbers": silicon(DOPANT, EDGE)},
+        {"deadline_s": 86400.0},
+        "INVALID_FIELD",
+        "deadline_s",
+        None,
+    ),
     "NaN aversion": ({}, {"risk_aversion": np.nan}, "INVALID_FIELD", "risk_aversion", None),
     "infinite aversion": ({}, {"risk_aversion": np.inf}, "INVALID_FIELD", "risk_aversion", None),
     "an image of hours": ({}, {"image_s": 7200.0}, "INVALID_FIELD", "image_s", None),
@@ -353,6 +372,15 @@ async def test_a_plan_that_cannot_be_is_refused_by_name_before_anything_is_prepa
         await lab.room.plan("dune", 0, replace(SCENE, **change), Options(**options), soon())
     assert (caught.value.reason, caught.value.field, caught.value.row) == (reason, field, row)
     assert lab.room.tables == (1 if case in LATE else 0)
+
+
+async def test_a_day_is_no_trouble_for_one_goal_and_an_hour_for_two(lab: Served) -> None:
+    assert (await lab.room.plan("dune", 0, SCENE, Options(deadline_s=86400.0), soon())).success_probability > 0.5
+    inner = np.argsort(np.hypot(*ATOMS.T))
+    two = Scene(ATOMS, silicon(inner[0], inner[20]), ATOMS[inner[[5, 25]]])
+    found = await lab.room.plan("dune", 0, two, Options(deadline_s=3600.0), soon())
+    assert len(found.assignment_index) == 2
+    assert found.all_success_probability <= found.success_probability
 
 
 async def test_a_plan_that_would_hold_a_thread_for_minutes_is_refused(lab: Served) -> None:

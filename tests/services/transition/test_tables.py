@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from dichroic.bundle.arrays import Arrays
+from dichroic.bundle.transition_section import TrainedRange
 from dichroic.errors import CancelledError, DeadlineExceededError, QueueFullError
 from services.transition.tables import MOST_WAITING, Key, Tables
 from tests.services.transition.served import soon
@@ -72,7 +74,12 @@ async def test_all_who_ask_at_once_get_the_same_table_and_it_is_kept(tables: Tab
     assert (await get(tables, model, key()), len(model.asked), model.users) == (found[0], runs, 0)
     assert set(model.asked) == {"predict"}
     assert np.hypot(found[0].actions.along, found[0].actions.across).max() <= TOY.section.beam_radius_angstrom + 1e-9
-    assert found[0].actions.dwell_s.max() <= TOY.section.dwell_s.high
+
+
+async def test_no_action_takes_longer_than_was_trained(tables: Tables) -> None:
+    section = TOY.section.model_copy(update={"dwell_s": TrainedRange(low=0.0, high=1.5)})
+    found = await tables.get(key(), Model(), section, soon())  # type: ignore[arg-type]
+    assert 0 < found.actions.dwell_s.max() <= 1.5
 
 
 async def test_an_aversion_to_risk_asks_every_member(tables: Tables) -> None:
@@ -133,3 +140,24 @@ async def test_so_many_are_made_at_a_time_and_no_more(tables: Tables) -> None:
     assert model.users == 0
     # The thread that made one waits for no answer any more.
     await asyncio.wait_for(model.cancelled.wait(), 5)
+
+
+async def test_a_table_that_was_given_up_asks_nothing_more(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def asks_late(occupancy: Any, *_: Any, **__: Any) -> None:
+        begun.set()
+        go.wait(10)
+        occupancy(np.zeros((1, 2)), np.zeros((1, 3, 2)), np.ones(1), np.ones((1, 2)))
+
+    monkeypatch.setattr("services.transition.tables.tabulate", asks_late)
+    model = Model()
+    waiting = asyncio.ensure_future(get(tables, model, key()))
+    await asyncio.to_thread(begun.wait, 10)
+    await tables.close()
+    with pytest.raises(CancelledError):
+        await waiting
+    go.set()
+    for thread in [each for each in threading.enumerate() if each.name.startswith("tables")]:
+        await asyncio.to_thread(thread.join, 10)
+    assert model.asked == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -242,3 +243,14 @@ async def test_getmodel_tells_a_client_all_it_needs_of_transitions(asked: Asked)
     for section in (info.manifest["transition"], listed["manifest"]["transition"]):
         assert (section["dopant"], section["shells"], section["neighbour_distance_angstrom"]) == (14, 2, {"low": 1.1, "high": 2.0})
         assert section["current_na"] == {"low": 0.02, "high": 0.02}
+
+
+async def test_a_server_that_has_stopped_leaves_no_thread_of_a_plan(tmp_path: Path) -> None:
+    write_toy_transition(tmp_path)
+    async with running_on(tmp_path) as running:
+        await running.server.transition.plan("dune", 0, Scene(**SCENE), Options(), soon())
+        ours = [each for each in threading.enumerate() if each.name.startswith(("transition", "tables"))]
+        assert len(ours) >= 2
+    for thread in ours:
+        await asyncio.to_thread(thread.join, 5)
+    assert not any(thread.is_alive() for thread in ours)
