@@ -9,6 +9,8 @@ from pathlib import Path
 from training.data.cards import STREAMS, draw_cards
 from training.data.dataset import DataSet, save_npz
 from training.data.domains import draw_domains
+from training.data.dune import STREAMS as DUNE_STREAMS
+from training.data.dune import draw_dune_mixture, draw_dune_prior
 from training.data.ferrosim import MODES, TARGETS, draw_ferrosim
 from training.data.ferrosim import STREAMS as FERROSIM_STREAMS
 from training.data.loops import SCALARISERS, loop_mechanisms, read_loops
@@ -44,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     patches.add_argument("--spectrum-noise", type=float, default=0.03, metavar="SD", help="as a share of the amplitude (default %(default)s)")
     patches.add_argument("--stream", choices=PATCH_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
     field, ferrosim, loops = _add_mechanism_data(names)
+    prior, mixture = _add_transition_data(names)
     makers = {cards: draw_cards, domains: draw_domains, patches: draw_patch_spectra, field: draw_patches_field, ferrosim: draw_ferrosim}
+    makers |= {prior: draw_dune_prior, mixture: draw_dune_mixture}
     for each, make in {**makers, loops: _from_loops}.items():
         each.set_defaults(make=make)
     for each in makers:
@@ -88,6 +92,24 @@ def _add_mechanism_data(names: argparse._SubParsersAction[argparse.ArgumentParse
     return field, ferrosim, loops
 
 
+def _add_transition_data(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> tuple[argparse.ArgumentParser, ...]:
+    """Those whose data is states of a silicon atom in graphene, dwells and outcomes."""
+    prior = names.add_parser("dune-prior", help="hops of a silicon atom in graphene, by the human prior's rates")
+    mixture = names.add_parser("dune-mixture", help="the same, by the rates of a random mixture")
+    mixture.add_argument("--mixture", type=int, default=0, metavar="SEED", help="which mixture (default %(default)s)")
+    for each in (prior, mixture):
+        each.add_argument("--count", type=int, default=20_000, metavar="N", help="transitions (default %(default)s)")
+        each.add_argument("--first-hop", action="store_true", help="outcomes are first hops, not where the atom is when the dwell is over")
+        each.add_argument("--beam-radius", type=float, default=3.0, metavar="A", help="the beam is within A Å of the atom (default %(default)s)")
+        each.add_argument("--dwell", type=float, nargs=2, default=(0.0, 5.0), metavar=("LOW", "HIGH"), help="range of dwells, s (default 0 5)")
+        each.add_argument(
+            "--current-na", type=float, nargs=2, default=(0.1, 0.1), metavar=("LOW", "HIGH"), help="range of currents (default 0.1 0.1)"
+        )
+        each.add_argument("--voltage-kv", type=float, nargs=2, default=(60.0, 60.0), metavar=("LOW", "HIGH"), help="of voltages (default 60 60)")
+        each.add_argument("--stream", choices=DUNE_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
+    return prior, mixture
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Draws, or reads, and writes. Returns 0.
 
@@ -112,6 +134,10 @@ def _contents(data: DataSet) -> str:
     if "images" in data.arrays:
         count, height, width = data.arrays["images"].shape
         return f"{count} {'image' if count == 1 else 'images'} of {height} × {width} px"
+    if "outcome" in data.arrays:
+        count = len(data.arrays["outcome"])
+        moved = int((data.arrays["outcome"] != 0).sum())
+        return f"{count} {'transition' if count == 1 else 'transitions'} ({data.quantity}), {moved} of them to another place"
     count = len(data.arrays["y"])
     return f"{count} {'point' if count == 1 else 'points'} of y ({data.quantity}), with {', '.join(sorted(data.arrays.keys() - {'y'}))}"
 

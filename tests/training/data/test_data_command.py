@@ -61,7 +61,27 @@ def test_ferrosim_is_written_as_asked(tmp_path):
         )
 
 
+def test_transitions_are_written_as_asked(tmp_path, capsys):
+    words = ["--count", 30, "--first-hop", "--beam-radius", 2, "--dwell", 1, 2, "--current-na", 0.1, 0.2, "--voltage-kv", 60, 80]
+    words += ["--seed", 5, "--stream", "validation"]
+    for name, own in (("dune-prior", []), ("dune-mixture", ["--mixture", 3])):
+        out = tmp_path / f"{name}.npz"
+        assert run(name, "--out", out, *own, *words) == 0
+        assert "30 transitions (first hop), " in capsys.readouterr().out
+        with np.load(out) as made:
+            assert made["neighbours_xy_angstrom"].shape == (30, 3, 2)
+            assert np.linalg.norm(made["beam_xy_angstrom"], axis=1).max() <= 2
+            assert 1 <= made["dwell_s"].min() <= made["dwell_s"].max() <= 2
+            mixture = "mixture=3, " if own else ""
+            assert str(made["source"]) == (
+                f"draw_{name.replace('-', '_')}({mixture}count=30, first_hop=True, beam_radius=2.0, dwell=(1.0, 2.0), "
+                "current_na=(0.1, 0.2), voltage_kv=(60.0, 80.0), seed=5, stream='validation')"
+            )
+
+
 NAMES = {
+    "dune-prior": ["dune-prior", "--count", "9"],
+    "dune-mixture": ["dune-mixture", "--count", "9"],
     "cards": ["cards", "--n-per-suit", "2", "--side", "16"],
     "domains": ["domains", "--side", "64"],
     "patches_field": ["patches_field", "--count", "5"],
@@ -96,6 +116,8 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path):
         (["domains", "--side", "9"], "INVALID_OPTION"),
         (["patches_field", "--noise", "-1"], "INVALID_OPTION"),
         (["ferrosim", "--samples", "9"], "INVALID_OPTION"),
+        (["dune-prior", "--beam-radius", "0"], "INVALID_OPTION"),
+        (["dune-mixture", "--mixture", "-1"], "INVALID_OPTION"),
     ],
 )
 def test_a_bad_option_is_an_input_error_and_writes_nothing(tmp_path, words, reason):
