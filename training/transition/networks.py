@@ -27,7 +27,7 @@ class Prepared(NamedTuple):
 
     Attributes:
         inputs: (..., 3, F) of each neighbour, or (..., F) of the state, of the network's dtype.
-        order: (..., 3) int64, where the neighbours of the request stand in the canonical order; empty where there is none.
+        order: (..., 3) int64, where the neighbours of the request stand in the canonical order; (..., 0) where there is none.
     """
 
     inputs: Tensor
@@ -63,7 +63,7 @@ class Layers(nn.Module):
 class RateNetwork(nn.Module):
     """An ensemble of M rate models.
 
-    `sharpness` and `pivot` are recalibration's: ln r' = pivot + sharpness (ln r − pivot). As trained: 1 and ln of the data's constant rate.
+    `sharpness` and `pivot` are recalibration's: ln r' = pivot + sharpness (ln r − pivot). As trained: 1 and ln of the data's constant rate to each neighbour.
     """
 
     centre: Tensor
@@ -141,7 +141,7 @@ class Equivariant(RateNetwork):
     ) -> None:
         super().__init__(members, scales, constant_rate)
         generator = torch.Generator().manual_seed(seed)
-        self.layers = Layers(members, (5, *widths, outputs), (math.log(constant_rate / 3),) + (0.0,) * (outputs - 1), generator)
+        self.layers = Layers(members, (5, *widths, outputs), (math.log(constant_rate),) + (0.0,) * (outputs - 1), generator)
 
     def prepare(self, beam: Tensor, neighbours: Tensor, context: Tensor) -> Prepared:
         """See RateNetwork: inputs (..., 3, 5), no order."""
@@ -152,7 +152,7 @@ class Equivariant(RateNetwork):
         across = (to_x * y - to_y * x) / (BOND_LENGTH * bond)
         distance, current, voltage = self._standard(bond, context[..., None, :])
         columns = (along, torch.sqrt(across * across + _SMOOTH**2) - _SMOOTH, distance, current.expand_as(along), voltage.expand_as(along))
-        return Prepared(torch.stack(columns, dim=-1).to(self.dtype), torch.zeros((len(beam), 0), dtype=torch.int64))
+        return Prepared(torch.stack(columns, dim=-1).to(self.dtype), torch.zeros((*along.shape[:-1], 0), dtype=torch.int64))
 
     def raw_log_rates(self, prepared: Prepared) -> Tensor:
         """See RateNetwork."""
@@ -174,8 +174,8 @@ class Canonical(RateNetwork):
     def __init__(self, members: int, scales: Scales, constant_rate: float, *, widths: tuple[int, ...] = (32, 32), seed: int = 0) -> None:
         super().__init__(members, scales, constant_rate)
         generator = torch.Generator().manual_seed(seed)
-        # softplus(b) = the constant rate.
-        self.layers = Layers(members, (4, *widths, 4), (0.0, 0.0, 0.0, math.log(math.expm1(constant_rate))), generator)
+        # softplus(b) is the constant total rate.
+        self.layers = Layers(members, (4, *widths, 4), (0.0, 0.0, 0.0, math.log(math.expm1(3 * constant_rate))), generator)
 
     def prepare(self, beam: Tensor, neighbours: Tensor, context: Tensor) -> Prepared:
         """See RateNetwork: inputs (..., 4) and the order."""
