@@ -1,7 +1,7 @@
 """One small network in place of the ensemble: the mean and the standard deviation, over the members, of the logarithm of each rate.
 
-It is asked like an ensemble: its members stand at fixed places of the normal distribution, ln r_k = μ + z_k σ, so that whatever is made of rates has a
-spread, at the cost of one network. All its neighbours' rates are high together or low together, which those of members need not be.
+It is asked like an ensemble: its members stand at fixed places of the normal distribution, ln r_k = μ + z_k σ, so that whatever is made of rates
+has a spread, at the cost of one network. All its neighbours' rates are high together or low together, which those of members need not be.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Student(RateNetwork):
     def mean_and_sd(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Of ln(r s), over the ensemble: (..., 3) each."""
         told = self.network.outputs(prepared)[0]
-        return told[..., 0], torch.exp(torch.clamp(told[..., 1] - math.log(10), -7.0, 1.5))
+        return told[..., 0], torch.exp(torch.clamp(told[..., 1] - 2.0, -7.0, 1.5))
 
     def raw_log_rates(self, prepared: Prepared) -> Tensor:
         """See RateNetwork."""
@@ -78,10 +78,11 @@ def places_of(count: int) -> Array:
     return found
 
 
-def distil(network: RateNetwork, data: Transitions, scales: Scales, shells: int, lesson: Lesson, seed: int, *, show: bool = True) -> Student:
+def distil(network: RateNetwork, data: Transitions, scales: Scales, shells: int, *, lesson: Lesson, seed: int, show: bool = True) -> Student:
     """Teaches a student what an ensemble tells of states like those it was trained on, and of the sites around them.
 
-    Loss: w [(μ − m)² + (ln σ − ln s)²/4], m and s the members' mean and standard deviation of ln r, w = r̄ + what keeps slow hops from being forgotten.
+    Loss: w [(μ − m)² + (ln σ − ln s)²/4], m and s the members' mean and standard deviation of ln r. w: e^m over its largest, and a
+    little, so that slow hops are not forgotten.
 
     Args:
         network: the ensemble, recalibrated if it is to be.

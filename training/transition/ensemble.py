@@ -1,8 +1,8 @@
 """Trains an ensemble: each member on its own bootstrap sample, all at once, and each stopped by the transitions that its sample left out.
 
-First come cheap steps, in which the outcome stands for the first hop (−1: of one that is not known); then steps on the likelihood asked for, where
-that is the end of the dwell. Adam, its rate rising at first and falling to nought along a cosine over both. Members share batches and nothing else: their weights
-are slices of the same tensors and each step is elementwise.
+First come cheap steps, in which the outcome stands for the first hop (−1: of one that is not known); then steps on the likelihood asked for,
+where that is the end of the dwell. Adam, its rate rising at first and falling to nought along a cosine over both. Members share batches and
+nothing else: their weights are slices of the same tensors and each step is elementwise.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def train(network: RateNetwork, data: Transitions, training: Training, likelihoo
         InputError: TRAINING_DIVERGED.
     """
     counts = bootstrap_counts(len(data), network.members, seed)
-    task = _Task(network, data, counts, training, likelihood, seed)
+    task = _Task(network, data, counts, training=training, likelihood=likelihood, seed=seed)
     total, first = task.total, training.first_hop_steps
     judged = sorted({total - round(k * task.judged_steps / max(1, training.checks)) for k in range(training.checks)})
     optimiser = torch.optim.Adam(network.parameters(), lr=training.learning_rate, betas=_BETAS)
@@ -128,14 +128,13 @@ def train(network: RateNetwork, data: Transitions, training: Training, likelihoo
 class _Task:
     """The data as the network reads it, and the losses."""
 
-    def __init__(self, network: RateNetwork, data: Transitions, counts: Array, training: Training, likelihood: Likelihood, seed: int) -> None:
+    def __init__(self, network: RateNetwork, data: Transitions, counts: Array, *, training: Training, likelihood: Likelihood, seed: int) -> None:
         self.network, self.training, self.likelihood, self.seed = network, training, likelihood, seed
         self.count = len(data)
         self.dwell, self.outcome = torch.from_numpy(data.dwell), torch.from_numpy(data.outcome)
         self.weights = torch.from_numpy(counts).to(torch.float32)
-        self.prepared = [
-            prepared_sites(network, each, self.shells) for each in (data, *([data.reflected()] if isinstance(network, Canonical) else []))
-        ]
+        seen = [data, data.reflected()] if isinstance(network, Canonical) else [data]
+        self.prepared = [prepared_sites(network, each, self.shells) for each in seen]
         self.total = training.first_hop_steps + (training.steps if self.shells else 0)
         self.judged_steps = training.steps if self.shells else training.first_hop_steps // 2
         chosen = random_stream(seed, _HELD_OUT).permutation(self.count)[:_JUDGES]
@@ -194,17 +193,19 @@ def prepared_sites(network: RateNetwork, data: Transitions, shells: int) -> Prep
     return network.prepare(*(each[:, None] for each in states))
 
 
-def member_probabilities(network: RateNetwork, data: Transitions, likelihood: Likelihood, shells: int) -> Tensor:
-    """Of each outcome by each member: (M, n, 5) float64, stay, neighbours 1, 2, 3, elsewhere; of first hops (M, n, 4)."""
-    found = []
+def member_probabilities(network: RateNetwork, data: Transitions, likelihood: Likelihood, shells: int, *, mean_of_rates: bool = False) -> Tensor:
+    """Of each outcome by each member: (M, n, 5) float64, stay, neighbours 1, 2, 3, elsewhere; of first hops (M, n, 4). No outcome is looked at.
+
+    `mean_of_rates`: by one member whose rates are the mean of theirs.
+    """
+    found, chained = [], likelihood == "end_of_dwell"
     with torch.no_grad():
         for start in range(0, len(data), _TILE):
             part = data.of(np.arange(start, min(start + _TILE, len(data))))
-            dwell, log_rates = (
-                torch.from_numpy(part.dwell),
-                network.log_rates(prepared_sites(network, part, shells if likelihood == "end_of_dwell" else 0)),
-            )
-            chained = likelihood == "end_of_dwell"
+            dwell = torch.from_numpy(part.dwell)
+            log_rates = network.log_rates(prepared_sites(network, part, shells if chained else 0)).to(torch.float64)
+            if mean_of_rates:
+                log_rates = torch.logsumexp(log_rates, dim=0, keepdim=True) - math.log(len(log_rates))
             found.append(end_of_dwell_probabilities(log_rates, dwell, shells) if chained else first_hop_probabilities(log_rates[:, :, 0], dwell))
     return torch.cat(found, dim=1)
 

@@ -17,7 +17,7 @@ _SITES = 5
 
 
 def first_hop(log_rates: Tensor, dwell: Tensor, outcome: Tensor) -> Tensor:
-    """ln p of the first hop within the dwell: −λT of none, else ln(1 − e^(−λT)) + ln(r_i/λ), λ = Σ r_i.
+    """The ln p of the first hop within the dwell: −λT of none, else ln(1 − e^(−λT)) + ln(r_i/λ), λ = Σ r_i.
 
     Args:
         log_rates: (M, n, 3), ln(r s).
@@ -36,7 +36,7 @@ def first_hop(log_rates: Tensor, dwell: Tensor, outcome: Tensor) -> Tensor:
 
 
 def end_of_dwell(log_rates: Tensor, dwell: Tensor, outcome: Tensor, shells: int) -> Tensor:
-    """ln p of where the atom is at the end of the dwell: the origin's row of exp(QT), Q of the rates at each site of the surroundings.
+    """The ln p of where the atom is at the end of the dwell: the origin's row of exp(QT), Q of the rates at each site of the surroundings.
 
     Args:
         log_rates: (M, n, S, 3), ln(r s), in the sites' own frames.

@@ -12,14 +12,13 @@ import torch
 from dichroic.honeycomb import surroundings
 from training.data.drawing import random_stream
 from training.transition.chain import occupancy_rows, outcomes
-from training.transition.ensemble import prepared_sites
-from training.transition.likelihood import Likelihood, end_of_dwell_probabilities, first_hop_probabilities
+from training.transition.ensemble import member_probabilities
+from training.transition.likelihood import Likelihood, first_hop_probabilities
 from training.transition.networks import RateNetwork
 from training.transition.states import Array, Transitions
 
 Mean = Literal["outcomes", "rates"]
 
-_TILE = 200
 _BINS = 15
 _STREAM = 20
 
@@ -37,20 +36,7 @@ def predicted(network: RateNetwork, data: Transitions, likelihood: Likelihood, s
     Returns:
         (n, 5) float64, stay, neighbours 1, 2, 3, elsewhere; of first hops (n, 4).
     """
-    found = []
-    chained = likelihood == "end_of_dwell"
-    with torch.no_grad():
-        for start in range(0, len(data), _TILE):
-            part = data.of(np.arange(start, min(start + _TILE, len(data))))
-            dwell, log_rates = (
-                torch.from_numpy(part.dwell),
-                network.log_rates(prepared_sites(network, part, shells if chained else 0)).to(torch.float64),
-            )
-            if mean == "rates":
-                log_rates = torch.logsumexp(log_rates, dim=0, keepdim=True) - math.log(len(log_rates))
-            told = end_of_dwell_probabilities(log_rates, dwell, shells) if chained else first_hop_probabilities(log_rates[:, :, 0], dwell)
-            found.append(told.mean(dim=0))
-    return torch.cat(found).numpy()
+    return member_probabilities(network, data, likelihood, shells, mean_of_rates=mean == "rates").mean(dim=0).numpy()
 
 
 def constant_probabilities(rate: float, data: Transitions, likelihood: Likelihood, shells: int) -> Array:

@@ -1,12 +1,13 @@
 """Rates from a state, two ways: equivariant by construction, and in the canonical frame as published. Each holds a whole ensemble.
 
-A state is the beam (Å relative to the atom), the three neighbours (the same) and the context (nA, kV). What a network reads of it, `Prepared`, does not
-depend on its weights: training makes it once. Geometry is float64, weights are float32 or, once `double()` was called, float64.
+A state is the beam (Å relative to the atom), the three neighbours (the same) and the context (nA, kV). What a network reads of it, `Prepared`,
+does not depend on its weights: training makes it once. Geometry is float64, weights are float32 or, once `double()` was called, float64.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ BOND_LENGTH = 1.42  # Å, the unit of lengths inside the networks
 _SMOOTH = 0.25
 # Logarithms of rates in 1/s that a network may give: what lies beyond is a network far outside of what it was trained on.
 _LEAST_LOG_RATE, _MOST_LOG_RATE = -20.0, 5.0
+_LEAST_TOTAL = 1e-9  # 1/s
 
 
 class Prepared(NamedTuple):
@@ -46,7 +48,7 @@ class Layers(nn.Module):
         super().__init__()
         last = len(sizes) - 2
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for k, (ins, outs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for k, (ins, outs) in enumerate(pairwise(sizes)):
             gain = (0.3 if k == last else 1.5) / math.sqrt(ins)
             self.weights.append(nn.Parameter(gain * torch.randn((members, ins, outs), generator=generator)))
             first = torch.randn((members, 1, outs), generator=generator) if k == 0 else torch.zeros((members, 1, outs))
@@ -63,9 +65,11 @@ class Layers(nn.Module):
 class RateNetwork(nn.Module):
     """An ensemble of M rate models.
 
-    `sharpness` and `pivot` are recalibration's: ln r' = pivot + sharpness (ln r − pivot). As trained: 1 and ln of the data's constant rate to each neighbour.
+    `sharpness` and `pivot` are recalibration's: ln r' = pivot + sharpness (ln r − pivot). As trained they are 1 and ln of the constant rate to each
+    neighbour that suits the data best.
     """
 
+    unit: Tensor
     centre: Tensor
     inverse: Tensor
     sharpness: Tensor
@@ -74,6 +78,8 @@ class RateNetwork(nn.Module):
     def __init__(self, members: int, scales: Scales, constant_rate: float) -> None:
         super().__init__()
         self.members = members
+        # Tensors: the exporter writes a Python number as float32.
+        self.register_buffer("unit", torch.tensor(BOND_LENGTH, dtype=torch.float64))
         self.register_buffer("centre", torch.tensor(scales.centre, dtype=torch.float64))
         self.register_buffer("inverse", torch.tensor(scales.inverse, dtype=torch.float64))
         self.register_buffer("sharpness", torch.tensor(1.0, dtype=torch.float64))
@@ -148,8 +154,8 @@ class Equivariant(RateNetwork):
         x, y = beam[..., None, 0], beam[..., None, 1]
         to_x, to_y = neighbours[..., 0], neighbours[..., 1]
         bond = torch.sqrt(to_x * to_x + to_y * to_y)
-        along = (x * to_x + y * to_y) / (BOND_LENGTH * bond)
-        across = (to_x * y - to_y * x) / (BOND_LENGTH * bond)
+        along = (x * to_x + y * to_y) / (self.unit * bond)
+        across = (to_x * y - to_y * x) / (self.unit * bond)
         distance, current, voltage = self._standard(bond, context[..., None, :])
         columns = (along, torch.sqrt(across * across + _SMOOTH**2) - _SMOOTH, distance, current.expand_as(along), voltage.expand_as(along))
         return Prepared(torch.stack(columns, dim=-1).to(self.dtype), torch.zeros((*along.shape[:-1], 0), dtype=torch.int64))
@@ -187,8 +193,8 @@ class Canonical(RateNetwork):
         left = on_x[..., 0] * next_to[..., 1] - on_x[..., 1] * next_to[..., 0] > 0
         second, third = torch.where(left, following, last), torch.where(left, last, following)
         unit = on_x / torch.sqrt((on_x * on_x).sum(dim=-1, keepdim=True))
-        x = (beam * unit).sum(dim=-1) / BOND_LENGTH
-        y = (unit[..., 0] * beam[..., 1] - unit[..., 1] * beam[..., 0]) / BOND_LENGTH
+        x = (beam * unit).sum(dim=-1) / self.unit
+        y = (unit[..., 0] * beam[..., 1] - unit[..., 1] * beam[..., 0]) / self.unit
         _, current, voltage = self._standard(x, context)
         inputs = torch.stack((x, y, current.expand_as(x), voltage.expand_as(x)), dim=-1).to(self.dtype)
         # Where the request's neighbour j stands: 0 as the nearest, 1 as the second, 2 as the third.
@@ -200,7 +206,9 @@ class Canonical(RateNetwork):
         """See RateNetwork."""
         leading = prepared.inputs.shape[:-1]
         told = self.layers(prepared.inputs.reshape(-1, 4)).reshape(self.members, *leading, 4)
-        total = torch.log(nn.functional.softplus(told[..., 3:]) + math.exp(_LEAST_LOG_RATE))
+        # softplus, which ONNX Runtime lacks in float64.
+        softplus = torch.clamp(told[..., 3:], min=0) + torch.log1p(torch.exp(-torch.abs(told[..., 3:])))
+        total = torch.log(torch.clamp(softplus, min=_LEAST_TOTAL))
         canonical = total + torch.log_softmax(told[..., :3], dim=-1)
         return torch.gather(canonical, -1, prepared.order[None].expand(self.members, *leading, 3))
 

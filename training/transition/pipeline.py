@@ -83,7 +83,8 @@ def candidates_for(count: int) -> tuple[Training, ...]:
     """Ways of training that suit so many transitions: with few of them, how long to train is found by trying."""
     if count >= _MANY:
         return (Training(),)
-    return Training(first_hop_steps=200, steps=40, learning_rate=0.01), Training(first_hop_steps=400, steps=40)
+    # More members: each transition is judged by the third of them that have not seen it.
+    return tuple(Training(members=8, first_hop_steps=200, steps=40, learning_rate=rate) for rate in (0.005, 0.01))
 
 
 def fit_transition(fit: Fit, arrays: Mapping[str, Array], *, seed: int, show: bool = True) -> Fitted:
@@ -114,7 +115,7 @@ def fit_transition(fit: Fit, arrays: Mapping[str, Array], *, seed: int, show: bo
     found = recalibrate(network, data, trained.left_out, fit.likelihood, training.shells) if fit.recalibrate else None
     student = None
     if fit.lesson is not None:
-        student = distil(network, data, scales, training.shells, fit.lesson, seed, show=show)
+        student = distil(network, data, scales, training.shells, lesson=fit.lesson, seed=seed, show=show)
     told = tuple(each[0] for each in tried)
     return Fitted(network, student, training, trained, found, scales, Ranges.of(data), rate, told, constant)
 

@@ -1,6 +1,6 @@
 """One scale of the logarithms of rates, learned on transitions that members have not seen: ln r' = c + s (ln r − c), c of the data's constant rate.
 
-s < 1 draws rates together, where members are too sure; s > 1 parts them. It is kept only if it helps transitions that it was not learned from.
+s < 1 draws rates together, where members are too sure; s > 1 parts them. It is kept only if it surely helps transitions that it was not learned from.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from training.transition.ensemble import left_out_probabilities, prepared_sites
@@ -17,8 +16,10 @@ from training.transition.likelihood import Likelihood, end_of_dwell_probabilitie
 from training.transition.networks import RateNetwork
 from training.transition.states import Array, Transitions
 
-# What the scale may be, transitions that it is learned from at most, and how well it is found.
-_RANGE, _MOST, _TOLERANCE = (0.6, 1.6), 2000, 5e-3
+# Where the surprise of every transition is asked for: between them it is taken for a parabola, and beyond them the scale does not go.
+_SCALES = (0.85, 1.0, 1.15)
+# The gain must be so many times its own standard error: one transition's luck is no reason to sharpen them all.
+_SURE, _FEWEST, _MOST, _TILE = 2.0, 20, 20_000, 500
 _LEAST = 1e-12
 
 
@@ -48,33 +49,55 @@ def recalibrate(network: RateNetwork, data: Transitions, left_out: Array, likeli
         shells: of the chain.
     """
     rows = np.arange(min(len(data), _MOST))
-    part, unseen = data.of(rows), left_out[:, rows]
     network.sharpness.fill_(1.0)
-    with torch.no_grad():
-        log_rates = network.log_rates(prepared_sites(network, part, shells if likelihood == "end_of_dwell" else 0))
-    dwell, outcome, pivot = torch.from_numpy(part.dwell), torch.from_numpy(part.outcome), float(network.pivot)
-
-    def surprise(sharpness: float) -> Array:
-        scaled = pivot + sharpness * (log_rates - pivot)
-        if likelihood == "end_of_dwell":
-            told = end_of_dwell_probabilities(scaled, dwell, shells)
-        else:
-            told = first_hop_probabilities(scaled[:, :, 0], dwell)
-        mean, known = left_out_probabilities(told, unseen)
-        return (-torch.log(torch.clamp(_of_outcome(mean, outcome), min=_LEAST)) * known).numpy()
-
-    def best(of: slice) -> float:
-        found = minimize_scalar(lambda s: float(surprise(s)[of].mean()), bounds=_RANGE, method="bounded", options={"xatol": _TOLERANCE})
-        return float(found.x)
-
-    plain, halves = surprise(1.0), (slice(0, None, 2), slice(1, None, 2))
-    if len(rows) < 2:
-        return Recalibration(1.0, False, 0.0)
-    gain = float(np.mean([(plain[other] - surprise(best(own))[other]).mean() for own, other in (halves, halves[::-1])]))
-    kept, sharpness = gain > 0, best(slice(None))
+    if len(rows) < _FEWEST:
+        return Recalibration(1.0, kept=False, gain=0.0)
+    told = _surprises(network, data.of(rows), left_out[:, rows], likelihood, shells)
+    halves = np.arange(len(rows)) % 2
+    gains = np.empty(len(rows))
+    for half in (0, 1):
+        scale = _best(told[:, halves != half])
+        gains[halves == half] = told[1, halves == half] - _at(told[:, halves == half], scale)
+    gain, error = float(gains.mean()), float(gains.std() / np.sqrt(len(gains)))
+    kept, sharpness = gain > _SURE * error, _best(told)
     if kept:
         network.sharpness.fill_(sharpness)
     return Recalibration(sharpness, kept, gain)
+
+
+def _surprises(network: RateNetwork, data: Transitions, left_out: Array, likelihood: Likelihood, shells: int) -> Array:
+    """−ln p (3, n) of what happened by the members that have not seen it, at each of _SCALES; 0 where all have."""
+    found, chained, pivot = [], likelihood == "end_of_dwell", float(network.pivot)
+    with torch.no_grad():
+        for start in range(0, len(data), _TILE):
+            rows = np.arange(start, min(start + _TILE, len(data)))
+            part = data.of(rows)
+            dwell, outcome = torch.from_numpy(part.dwell), torch.from_numpy(part.outcome)
+            log_rates = network.log_rates(prepared_sites(network, part, shells if chained else 0))
+            own = []
+            for scale in _SCALES:
+                scaled = pivot + scale * (log_rates - pivot)
+                each = end_of_dwell_probabilities(scaled, dwell, shells) if chained else first_hop_probabilities(scaled[:, :, 0], dwell)
+                mean, known = left_out_probabilities(each, left_out[:, rows])
+                own.append(-torch.log(torch.clamp(_of_outcome(mean, outcome), min=_LEAST)) * known)
+            found.append(torch.stack(own))
+    told: Array = torch.cat(found, dim=1).numpy()
+    return told
+
+
+def _best(told: Array) -> float:
+    """Where the parabola through the mean surprises (3, n) is least, within _SCALES."""
+    a, b, _ = np.polyfit(_SCALES, told.mean(axis=1), 2)
+    low, _, high = _SCALES
+    if a <= 0:
+        return _SCALES[int(told.mean(axis=1).argmin())]
+    return float(np.clip(-b / (2 * a), low, high))
+
+
+def _at(told: Array, scale: float) -> Array:
+    """Each transition's surprise (n,) at a scale, by its own parabola through (3, n)."""
+    found: Array = np.array([scale**2, scale, 1.0]) @ np.polyfit(_SCALES, told, 2)
+    return found
 
 
 def _of_outcome(told: Tensor, outcome: Tensor) -> Tensor:

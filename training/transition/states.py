@@ -70,12 +70,12 @@ class Transitions:
         if missing:
             raise InputError("MISSING_ARRAY", f"The data has no `{'`, `'.join(missing)}`; transitions have `{'`, `'.join(_NAMES)}`.")
         count = len(arrays["outcome"]) if arrays["outcome"].ndim else 0
+        if not count:
+            raise InputError("NO_DATA", "There are no transitions in the data.")
         for name, row in _NAMES.items():
             if arrays[name].shape != (count, *row):
                 raise InputError("WRONG_SHAPE", f"`{name}` has the shape {arrays[name].shape}; with {count} outcomes it is {(count, *row)}.")
             _refuse("NON_FINITE", ~np.isfinite(arrays[name]), f"`{name}` is not finite", "leave such transitions out")
-        if not count:
-            raise InputError("NO_DATA", "There are no transitions in the data.")
         beam, neighbours, dwell, current, voltage = (arrays[name].astype(np.float64) for name in list(_NAMES)[:-1])
         distance = np.linalg.norm(neighbours, axis=2)
         low, high = NEIGHBOUR_DISTANCES
