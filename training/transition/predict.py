@@ -1,4 +1,7 @@
-"""What is served, as modules from raw inputs: rates of each member, and what becomes of the atom, with the members' spread. float64 in and out."""
+"""What is served, as modules from raw inputs: what each member says, and what they say together with their spread. float64 in and out.
+
+These are the reference; graphs are exported in a form with fewer operations (training/export/transition_graphs.py) and compared with it.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,32 @@ from training.transition.chain import occupancy
 from training.transition.networks import RateNetwork
 
 
-class MemberRates(nn.Module):
-    """Signature `rates`."""
+class Members(nn.Module):
+    """Signature `members`."""
 
-    def __init__(self, network: RateNetwork) -> None:
+    def __init__(self, network: RateNetwork, shells: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.shells = network, shells
 
-    def forward(self, beam: Tensor, neighbours: Tensor, current: Tensor, voltage: Tensor) -> Tensor:
-        """Beam (n, 2) and neighbours (n, 3, 2) in Å relative to the atom, current (n,) nA, voltage (n,) kV → (n, M, 3) 1/s."""
-        found: Tensor = self.network(beam, neighbours, torch.stack((current, voltage), dim=1))
-        return found
+    def forward(self, beam: Tensor, neighbours: Tensor, dwell: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor, Tensor]:
+        """What each member says of a state.
+
+        Args:
+            beam: (n, 2) Å, relative to the atom.
+            neighbours: (n, 3, 2) Å, relative to the atom.
+            dwell: (n,) s.
+            current: (n,) nA.
+            voltage: (n,) kV.
+
+        Returns:
+            member_rates (n, M, 3) 1/s, and member_occupancy (n, M, S + 1): the sites of `surroundings(shells)` at the end of the dwell, then
+            elsewhere.
+        """
+        at_sites = self.network.rates_at_sites(beam, neighbours, torch.stack((current, voltage), dim=1), self.shells)
+        _, members, sites, _ = at_sites.shape
+        each = dwell[:, None].expand(-1, members).reshape(-1)
+        occupied = occupancy(at_sites.reshape(-1, sites, 3), each, self.shells)
+        return at_sites[:, :, 0], occupied.reshape(-1, members, sites + 1)
 
 
 class Predict(nn.Module):
@@ -27,23 +45,19 @@ class Predict(nn.Module):
 
     def __init__(self, network: RateNetwork, shells: int) -> None:
         super().__init__()
-        self.network, self.shells = network, shells
+        self.members = Members(network, shells)
 
-    def forward(self, beam: Tensor, neighbours: Tensor, current: Tensor, voltage: Tensor, dwell: Tensor) -> tuple[Tensor, ...]:
-        """As `MemberRates`, and dwell (n,) s.
+    def forward(self, beam: Tensor, neighbours: Tensor, dwell: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor, ...]:
+        """As `Members`.
 
         Returns:
             rates_mean, rates_sd (n, 3) 1/s; first_hop_mean, first_hop_sd (n, 4), no hop in the dwell or the first along neighbour 1, 2, 3;
-            occupancy_mean, occupancy_sd (n, S + 1), the sites of `surroundings(shells)` at the end of the dwell, then elsewhere.
+            occupancy_mean, occupancy_sd (n, S + 1).
         """
-        at_sites = self.network.rates_at_sites(beam, neighbours, torch.stack((current, voltage), dim=1), self.shells)
-        _, members, sites, _ = at_sites.shape
-        rates = at_sites[:, :, 0]
+        rates, occupied = self.members(beam, neighbours, dwell, current, voltage)
         total = rates.sum(dim=2, keepdim=True)
         hop = -torch.expm1(-total * dwell[:, None, None])
         first = torch.cat((1 - hop, hop * rates / total), dim=2)
-        each = dwell[:, None].expand(-1, members).reshape(-1)
-        occupied = occupancy(at_sites.reshape(-1, sites, 3), each, self.shells).reshape(-1, members, sites + 1)
         told: list[Tensor] = []
         for values in (rates, first, occupied):
             told += _mean_and_sd(values)
