@@ -27,6 +27,8 @@ MODELS: dict[Model, type[Equivariant] | type[Canonical]] = {"equivariant": Equiv
 _FEWEST, _MANY = 50, 5000
 # Transitions that candidates are compared on, at most.
 _JUDGES = 4000
+# And a constant rate is found on.
+_CONSTANT = 2000
 # What a constant rate may be, of the mean dwell's inverse.
 _RATES = (1e-6, 1e2)
 
@@ -111,7 +113,7 @@ def fit_transition(fit: Fit, arrays: Mapping[str, Array], *, seed: int, show: bo
         network = MODELS[fit.model](training.members, scales, rate, widths=training.widths, seed=seed)
         trained = train(network, data, training, fit.likelihood, seed, show=show)
         tried.append((_held_out_nll(network, data, trained, training, fit.likelihood), network, trained, training, rate, constant))
-    _, network, trained, training, rate, constant = min(tried, key=lambda each: each[0])
+    _, network, trained, training, rate, constant = max(tried, key=lambda each: each[0])
     found = recalibrate(network, data, trained.left_out, fit.likelihood, training.shells) if fit.recalibrate else None
     student = None
     if fit.lesson is not None:
@@ -122,7 +124,7 @@ def fit_transition(fit: Fit, arrays: Mapping[str, Array], *, seed: int, show: bo
 
 def constant_rate(data: Transitions, likelihood: Likelihood, shells: int) -> tuple[float, float]:
     """The one rate to every neighbour, 1/s, that makes the data likeliest, and its NLL, nats per transition."""
-    part = data.of(np.arange(min(len(data), _JUDGES)))
+    part = data.of(np.arange(min(len(data), _CONSTANT)))
     scale = math.log(float(part.dwell.mean()))
 
     def surprise(log_rate: float) -> float:

@@ -16,7 +16,7 @@ from training.transition.states import Scales, Transitions
 
 SCALES = Scales((1.42, -2.3, 60.0), (5.0, 1.0, 0.1))
 # Enough to learn the human prior's rates from, roughly.
-BRIEF = Training(members=3, widths=(16, 16), first_hop_steps=250, first_hop_batch=300, steps=20, batch=300)
+BRIEF = Training(members=3, widths=(16, 16), first_hop_steps=250, first_hop_batch=300, steps=20, batch=300, checks=2)
 
 
 def drawn(count: int, seed: int = 0, *, stream: str = "train", **options: object) -> dict[str, np.ndarray]:
@@ -39,7 +39,7 @@ def untrained(model: str = "equivariant", members: int = 2) -> RateNetwork:
     network: RateNetwork = {"equivariant": Equivariant, "canonical": Canonical}[model](members, SCALES, 0.1, widths=(16, 16), seed=1)
     with torch.no_grad():
         network.layers.weights[-1].mul_(5)  # type: ignore[union-attr, operator]
-    return network.double()
+    return network.double().requires_grad_(requires_grad=False)
 
 
 def tensors(data: Transitions) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

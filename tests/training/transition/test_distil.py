@@ -19,7 +19,7 @@ def test_places_have_the_mean_and_spread_of_what_they_stand_for(count: int) -> N
 
 
 def test_a_students_members_have_its_mean_and_spread_of_log_rates() -> None:
-    student, states = Student(SCALES, 0.1, Lesson(places=5)).double(), tensors(irregular(20))
+    student, states = Student(SCALES, 0.1, Lesson(places=5)).double().requires_grad_(requires_grad=False), tensors(irregular(20))
     mean, sd = student.mean_and_sd(student.prepare(*states))
     log_rates = torch.log(student(*states))
     assert log_rates.shape == (20, 5, 3)

@@ -32,13 +32,12 @@ PRIOR_PEAK = 0.85  # a, along the bond
 PRIOR_SQUARE = 0.2  # a²
 BEYOND_PEAK = 1.9  # Å: the learned optimum of the experiments lay at 1.87 to 2.17 Å
 SIMPLE_SHARPNESS = 16.0
-# Random mixtures [ours]: ranges of what is drawn.
-MOST_COMPONENTS = 3
-CENTRE_ALONG = (0.4, 1.6)  # a
-CENTRE_ACROSS = (0.0, 0.6)  # a
-WIDTH = (0.15, 0.45)  # a, standard deviation, drawn for each direction
-PEAK_RATE = (0.05, 0.6)  # 1/s, log-uniform
-BACKGROUND_RATE = (3e-4, 3e-3)  # 1/s, log-uniform
+# Random mixtures as the published simulator draws them [code: google/putting-dune, GaussianMixtureRateFunction]; wide ones hardly tell the three
+# neighbours from each other.
+MEAN_FURTHER_COMPONENTS = 2.0  # Poisson, beside the first
+CENTRE_ALONG = (-2.0, 3.0)  # a, on the bond
+VARIANCE = (0.1, 5.0)  # Å², drawn along and across
+PEAK_RATE = (0.01, 1.0)  # 1/s, of the highest component; the others by their weight and area
 
 
 class RateModel(Protocol):
@@ -187,20 +186,18 @@ class GaussianMixture(_Family):
 
     @classmethod
     def drawn(cls, seed: int, *, scaling: ContextScaling | None = None) -> GaussianMixture:
-        """One to three components, each drawn within the ranges that stand at the head of this file; the same seed gives the same mixture."""
-        drawn = random_stream(seed, MIXTURE).random((MOST_COMPONENTS + 1, 5))
-        count = 1 + int(MOST_COMPONENTS * drawn[0, 0])
+        """One as the published simulator draws them, see the head of this file; the same seed gives the same mixture."""
+        stream = random_stream(seed, MIXTURE)
+        count = 1 + int(stream.poisson(MEAN_FURTHER_COMPONENTS))
+        peak, weight = stream.uniform(*PEAK_RATE), stream.random(count)
+        along, variance = stream.uniform(*CENTRE_ALONG, count), stream.uniform(*VARIANCE, (count, 2))
+        height = weight / np.sqrt(variance.prod(axis=1))
+        rates, widths = (height * (peak / height.max())).tolist(), (np.sqrt(variance) / BOND_LENGTH).tolist()
         components = tuple(
-            Component(
-                along=_uniform(CENTRE_ALONG, share[0]),
-                across=_uniform(CENTRE_ACROSS, share[1]),
-                width_along=_uniform(WIDTH, share[2]),
-                width_across=_uniform(WIDTH, share[3]),
-                peak_rate=_log_uniform(PEAK_RATE, share[4]),
-            )
-            for share in drawn[1 : 1 + count].tolist()
+            Component(along=at, across=0.0, width_along=wide, width_across=tall, peak_rate=rate)
+            for at, (wide, tall), rate in zip(along.tolist(), widths, rates, strict=True)
         )
-        return cls(components, _log_uniform(BACKGROUND_RATE, float(drawn[0, 1])), scaling=scaling)
+        return cls(components, 0.0, scaling=scaling)
 
     def _shape(self, along: Array, across: Array, distance: Array) -> Array:
         shape = np.full(along.shape, self.background)
@@ -209,14 +206,6 @@ class GaussianMixture(_Family):
             height = each.peak_rate / (1 + _bell(np.array(2 * each.across), each.width_across))
             shape += height * _bell(along - each.along, each.width_along) * two_sided
         return shape
-
-
-def _uniform(limits: tuple[float, float], share: float) -> float:
-    return limits[0] + (limits[1] - limits[0]) * share
-
-
-def _log_uniform(limits: tuple[float, float], share: float) -> float:
-    return math.exp(_uniform((math.log(limits[0]), math.log(limits[1])), share))
 
 
 def _bell(z: Array, width: float) -> Array:
