@@ -12,25 +12,26 @@ from training.export.graphs import exported
 from training.transition.chain import occupancy
 from training.transition.distil import Lesson, Student
 from training.transition.networks import RateNetwork
-from training.transition.predict import MemberRates, Predict
+from training.transition.predict import Members, Predict
 
-INPUTS = {"beam_xy_angstrom": ["n", 2], "neighbours_xy_angstrom": ["n", 3, 2], "current_na": ["n"], "voltage_kv": ["n"], "dwell_s": ["n"]}
+INPUTS = {"beam_xy_angstrom": ["n", 2], "neighbours_xy_angstrom": ["n", 3, 2], "dwell_s": ["n"], "current_na": ["n"], "voltage_kv": ["n"]}
 OUTPUTS = {"rates_mean": 3, "rates_sd": 3, "first_hop_mean": 4, "first_hop_sd": 4, "occupancy_mean": 11, "occupancy_sd": 11}
 
 
 def asked(count: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     data = irregular(count, seed)
-    return *tensors(data)[:2], *(torch.from_numpy(column.copy()) for column in data.context.T), torch.from_numpy(data.dwell)
+    return *tensors(data)[:2], torch.from_numpy(data.dwell), *(torch.from_numpy(column.copy()) for column in data.context.T)
 
 
 def test_means_and_spreads_are_those_of_the_members_own_chains() -> None:
-    network, (beam, neighbours, current, voltage, dwell) = untrained(members=3), asked(6)
-    told = dict(zip(OUTPUTS, Predict(network, 2)(beam, neighbours, current, voltage, dwell), strict=True))
+    network, (beam, neighbours, dwell, current, voltage) = untrained(members=3), asked(6)
+    told = dict(zip(OUTPUTS, Predict(network, 2)(beam, neighbours, dwell, current, voltage), strict=True))
     context = torch.stack((current, voltage), dim=1)
-    rates = MemberRates(network)(beam, neighbours, current, voltage)
-    assert torch.equal(rates, network(beam, neighbours, context))
+    rates, occupied = Members(network, 2)(beam, neighbours, dwell, current, voltage)
+    assert (rates - network(beam, neighbours, context)).abs().max() < 1e-14
     at_sites = network.rates_at_sites(beam, neighbours, context, 2)
     each = torch.stack([occupancy(at_sites[:, m], dwell, 2) for m in range(3)])
+    assert (occupied - each.transpose(0, 1)).abs().max() < 1e-13
     assert (told["occupancy_mean"] - each.mean(dim=0)).abs().max() < 1e-14
     assert (told["occupancy_sd"] - each.std(dim=0, correction=0)).abs().max() < 1e-14
     assert (told["rates_mean"] - rates.mean(dim=1)).abs().max() < 1e-14
