@@ -45,7 +45,7 @@ def draw_hop_calibration(graphs: TransitionGraphs, folder: Path) -> list[Path]:
 
 def draw_outcomes(graphs: TransitionGraphs, folder: Path) -> list[Path]:
     """outcomes.png: rates along a bond, and at their peak what happens in a dwell of any length."""
-    made = figure(9.4, 4.3, f"{graphs.name}: along a bond, and what becomes of the atom, {graphs.setting}")
+    made = figure(9.8, 4.0, f"{graphs.name}: along a bond, and what becomes of the atom, {graphs.setting}")
     left, right = made.subplots(1, 2)
     peak = _along_bond(left, graphs)
     _with_time(right, graphs, peak)
@@ -59,7 +59,7 @@ def _along_bond(axes: Axes, graphs: TransitionGraphs) -> float:
     beam = _on_bond(graphs, at)
     told = graphs.ask("predict", beam, np.full(_POINTS, graphs.section.dwell_s.high))
     true = graphs.true_rates(beam)
-    for hop, (what, colour) in enumerate((("to neighbour 1", COLOURS[1]), ("to neighbour 2, as to 3", COLOURS[0]))):
+    for hop, (what, colour) in enumerate((("to neighbour 1", COLOURS[1]), ("to neighbours 2 and 3", COLOURS[0]))):
         _band(axes, at, told["rates_mean"][:, hop], told["rates_sd"][:, hop], colour, what)
         if true is not None:
             axes.plot(at, true[:, hop], **_TRUE, label="truth" if hop else None)
@@ -71,7 +71,7 @@ def _along_bond(axes: Axes, graphs: TransitionGraphs) -> float:
         axes.text(place, 1.11 * top, name, ha="center", va="top", fontsize=8, color="0.4", backgroundcolor="white")
     axes.set_xlabel("beam on the line to neighbour 1 (Å from the atom)")
     axes.set_ylabel("rate (1/s), ± 2 sd")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="upper left", handlelength=1.2, borderaxespad=0)
     return float(at[int(np.argmax(told["rates_mean"][:, 0]))])
 
 
@@ -90,13 +90,13 @@ def _with_time(axes: Axes, graphs: TransitionGraphs, peak: float) -> None:
     if graphs.truth is not None:
         _draw_truth(axes, graphs, beam, dwell)
     axes.axvspan(longest, dwell[-1], color="0.93", linewidth=0, zorder=0)
-    axes.text(longest, 0.02, " longer than trained", fontsize=8, color="0.4")
+    axes.text(longest, 0.06, " longer than trained", fontsize=8, color="0.4")
     axes.set_title(f"beam {peak:.2f} Å from the atom, towards neighbour 1", fontsize=9)
     axes.set_xlim(0, dwell[-1])
     axes.set_ylim(0, 1)
     axes.set_xlabel("dwell (s)")
     axes.set_ylabel("probability")
-    axes.legend(fontsize=8, loc="upper right")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _draw_truth(axes: Axes, graphs: TransitionGraphs, beam: Array, dwell: Array) -> None:
