@@ -35,11 +35,11 @@ def transition_card(
         spread = f"a student of the ensemble, which learned the mean and the spread of its log rates and is asked as {section.members} members"
     radius, longest = section.beam_radius_angstrom, section.dwell_s.high
     use = [
-        f"- Model `{name}` tells how a silicon atom in {section.lattice} changes places with each of its three neighbours under the beam.",
+        f"- Model `{name}` tells how a silicon atom in {section.lattice} changes places with its three neighbours under the beam.",
         f"- In: beam and three neighbours in Å relative to the atom, dwell (s), current (nA), voltage (kV). Neighbours' distances of "
         f"{section.neighbour_distance_angstrom.low:g} to {section.neighbour_distance_angstrom.high:g} Å; others are mistakes of unit, or no lattice.",
-        f"- Out, in the order of the neighbours given: rates (1/s), the first hop, and where the atom is at the end of the dwell among {section.sites} "
-        f"sites up to {section.shells} hops away, or elsewhere; each with its spread.",
+        "- Out, in the order of the neighbours given: rates (1/s), the first hop, and where the atom is at the end of the dwell, among "
+        f"{section.sites} sites up to {section.shells} hops away, or elsewhere; each with its spread.",
         f"- Rates: {_MODELS[section.model]}.",
         f"- Learned from: {_LIKELIHOODS[section.likelihood]}.",
         f"- Spread: {spread}.",

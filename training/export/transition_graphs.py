@@ -1,8 +1,8 @@
 """A rate model as ONNX graphs from raw inputs, in as few operations as will do: of one state, what takes time is their number.
 
-Equal to training/transition/predict.py but for rounding, which the parity check holds it to. What differs: the beam in the frames of all neighbours of
-all sites comes of two products with constants; what did not vary in training is not read; a generator Q of the chain is one product with the
-rates; and Σ_k e^(−m) m^k / k! (I + Q/q)^k is e^(−m) exp(m (I + Q/q)), the same sum of what is not negative.
+Equal to training/transition/predict.py but for rounding, which the parity check holds it to. What differs: the beam in the frames of all neighbours
+of all sites comes of two products with constants; what did not vary in training is not read; the generator Q of the chain is one product with
+the rates; and Σ_k e^(−m) m^k / k! (I + Q/q)^k is e^(−m) exp(m (I + Q/q)), the same sum of what is not negative.
 """
 
 from __future__ import annotations

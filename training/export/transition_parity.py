@@ -54,7 +54,7 @@ def check_transition_parity(
 
 
 def drawn_states(section: TransitionSection, count: int, seed: int) -> dict[str, Array]:
-    """Random states, by the names of the graphs' inputs: lattices turned at any angle and a little distorted, beams up to twice the trained radius."""
+    """Random states by the names of the graphs' inputs: lattices at any angle, a little distorted, and beams up to twice the trained radius."""
     rng = np.random.default_rng(seed)
     near, far = section.neighbour_distance_angstrom.low, section.neighbour_distance_angstrom.high
     bond = section.bond_length_angstrom

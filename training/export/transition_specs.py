@@ -52,7 +52,7 @@ def _share(name: str, shape: tuple[int, ...], axes: tuple[str, ...], meaning: st
     return _spec(name, shape, axes, "1", meaning, low=0.0, high=1.0)
 
 
-def _spec(  # noqa: PLR0917 - one order, one caller
+def _spec(
     name: str, shape: tuple[int, ...], axes: tuple[str, ...], unit: str, meaning: str, *, low: float | None = None, high: float | None = None
 ) -> TensorSpec:
     return TensorSpec(

@@ -60,7 +60,7 @@ def _along_bond(axes: Axes, graphs: TransitionGraphs) -> float:
     told = graphs.ask("predict", beam, np.full(_POINTS, graphs.section.dwell_s.high))
     true = graphs.true_rates(beam)
     for hop, (what, colour) in enumerate((("to neighbour 1", COLOURS[1]), ("to neighbours 2 and 3", COLOURS[0]))):
-        _band(axes, at, told["rates_mean"][:, hop], told["rates_sd"][:, hop], colour, what)
+        _band(axes, at, told["rates_mean"][:, hop], told["rates_sd"][:, hop], colour=colour, what=what)
         if true is not None:
             axes.plot(at, true[:, hop], **_TRUE, label="truth" if hop else None)
     axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
@@ -86,7 +86,9 @@ def _with_time(axes: Axes, graphs: TransitionGraphs, peak: float) -> None:
     for what, at_end, of_first, colour in (*lines, ("anywhere else", elsewhere, None, COLOURS[2])):
         axes.plot(dwell, at_end, color=colour, label=f"{what} at the end")
         if of_first is not None:
-            axes.plot(dwell, of_first, color=colour, linestyle="--", linewidth=1.0, label="no hop" if colour == COLOURS[6] else "first hop to neighbour 1")
+            axes.plot(
+                dwell, of_first, color=colour, linestyle="--", linewidth=1.0, label="no hop" if colour == COLOURS[6] else "first hop to neighbour 1"
+            )
     if graphs.truth is not None:
         _draw_truth(axes, graphs, beam, dwell)
     axes.axvspan(longest, dwell[-1], color="0.93", linewidth=0, zorder=0)
@@ -112,6 +114,6 @@ def _on_bond(graphs: TransitionGraphs, at: Array) -> Array:
     return at[:, None] * graphs.neighbours[0] / np.linalg.norm(graphs.neighbours[0])
 
 
-def _band(axes: Axes, at: Array, mean: Array, sd: Array, colour: str, what: str) -> None:
+def _band(axes: Axes, at: Array, mean: Array, sd: Array, *, colour: str, what: str) -> None:
     axes.fill_between(at, np.maximum(mean - 2 * sd, 0), mean + 2 * sd, color=colour, alpha=0.25, linewidth=0)
     axes.plot(at, mean, color=colour, label=what)

@@ -30,7 +30,7 @@ def draw_rate_maps(graphs: TransitionGraphs, folder: Path) -> list[Path]:
     for row, (what, values) in enumerate(rows):
         for hop in range(3):
             axes = panels[row, hop]
-            image = _map(axes, graphs, values[:, hop], 0.0, highest, marked=hop)
+            image = _map(axes, graphs, values[:, hop], highest, marked=hop)
             axes.set_title(f"{what}: to neighbour {hop + 1}", fontsize=9)
             _labels(axes, bottom=row == len(rows) - 1, left=hop == 0)
     made.colorbar(image, ax=panels, label="rate (1/s)", shrink=0.9, pad=0.015)
@@ -51,7 +51,7 @@ def draw_spread(graphs: TransitionGraphs, folder: Path) -> list[Path]:
     made = figure(9.6 if true is not None else 6.6, 3.1, f"{graphs.name}: how sure the total rate is, {graphs.setting}")
     panels = made.subplots(1, len(shown), sharey=True)
     for index, (what, values, highest) in enumerate(shown):
-        image = _map(panels[index], graphs, values, 0.0, highest or widest)
+        image = _map(panels[index], graphs, values, highest or widest)
         panels[index].set_title(what, fontsize=9)
         _labels(panels[index], bottom=True, left=index == 0)
         made.colorbar(image, ax=panels[index], label="1/s", fraction=0.046, pad=0.02)
@@ -67,10 +67,10 @@ def _plane(graphs: TransitionGraphs) -> tuple[Array, Array]:
     return beam, graphs.ask("members", beam, np.full(len(beam), graphs.section.dwell_s.high))["member_rates"]
 
 
-def _map(axes: Axes, graphs: TransitionGraphs, values: Array, low: float, high: float, marked: int | None = None) -> AxesImage:
+def _map(axes: Axes, graphs: TransitionGraphs, values: Array, high: float, marked: int | None = None) -> AxesImage:
     reach, radius = _EXTENT * graphs.section.beam_radius_angstrom, graphs.section.beam_radius_angstrom
     shown = values.reshape(_PIXELS, _PIXELS)
-    image = axes.imshow(shown, origin="lower", extent=(-reach, reach, -reach, reach), cmap=INTENSITY, vmin=low, vmax=high, interpolation="bilinear")
+    image = axes.imshow(shown, origin="lower", extent=(-reach, reach, -reach, reach), cmap=INTENSITY, vmin=0, vmax=high, interpolation="bilinear")
     for index, (x, y) in enumerate(graphs.neighbours):
         axes.plot([0, x], [0, y], color="white", linewidth=0.8, alpha=0.6)
         axes.plot([x], [y], "o", markersize=7 if index == marked else 5, markerfacecolor="0.25", markeredgecolor=_HOST, markeredgewidth=1.2)

@@ -56,7 +56,7 @@ class TransitionGraphs:
 
     @property
     def context(self) -> tuple[float, float]:
-        """nA and kV in the middle of what was trained: what pictures are drawn at."""
+        """NA and kV in the middle of what was trained: what pictures are drawn at."""
         current, voltage = self.section.current_na, self.section.voltage_kv
         return (current.low + current.high) / 2, (voltage.low + voltage.high) / 2
 

@@ -1,4 +1,4 @@
-"""What a fitted rate model is worth on transitions it never saw: likelihood, calibration of P(hop), symmetry, spread; and of drawn ones, the truth."""
+"""What a rate model is worth on transitions it never saw: likelihood, calibration of P(hop), symmetry, spread; of drawn ones, the truth too."""
 
 from __future__ import annotations
 
@@ -72,9 +72,19 @@ def held_out_figures(served: Served, data: Transitions, truth: RateModel | None,
         exact = _truth(truth, data, served.likelihood)
         rows += [
             ("nll_oracle", entropy(exact), "nat", "expected −ln p under the true rates"),
-            ("nll_above_oracle", excess_nll(exact, told), "nat", "mean Kullback–Leibler divergence of the told from the true outcome probabilities, exact"),
+            (
+                "nll_above_oracle",
+                excess_nll(exact, told),
+                "nat",
+                "mean Kullback–Leibler divergence of the told from the true outcome probabilities, exact",
+            ),
             ("constant_above_oracle", excess_nll(exact, constant), "nat", "the same of the constant rate"),
-            ("ece_hop_true", calibration_error(1 - told[:, 0], 1 - exact[:, 0]), "1", "mean gap between told and true P(hop), in bins of the told one"),
+            (
+                "ece_hop_true",
+                calibration_error(1 - told[:, 0], 1 - exact[:, 0]),
+                "1",
+                "mean gap between told and true P(hop), in bins of the told one",
+            ),
         ]
     rows.append(("ece_hop", calibration_error(1 - told[:, 0], hopped), "1", "the same gap to how often the atom hopped, which varies by chance"))
     part = data.of(np.arange(min(len(data), _STATES)))
@@ -86,7 +96,9 @@ def hop_calibration(told: Array, hopped: Array, split: str) -> HopCalibration:
     """Told P(hop) (n,) against what happened (n,) bool, in bins of equal width; bins without a state are left out."""
     which = np.minimum((told * BINS).astype(np.int64), BINS - 1)
     bins = tuple(
-        ReliabilityBin(predicted=float(np.clip(told[which == k].mean(), 0, 1)), observed=float(hopped[which == k].mean()), count=int((which == k).sum()))
+        ReliabilityBin(
+            predicted=float(np.clip(told[which == k].mean(), 0, 1)), observed=float(hopped[which == k].mean()), count=int((which == k).sum())
+        )
         for k in range(BINS)
         if (which == k).any()
     )
@@ -106,7 +118,12 @@ def _of_rates(network: RateNetwork, data: Transitions, truth: RateModel | None) 
     rows = [
         ("rotation_error", turned["rotation"], "1/s", "largest change of a rate when a state is turned by any angle"),
         ("reflection_error", turned["reflection"], "1/s", "largest change of a rate when a state is reflected"),
-        ("spread", float(np.median(sd[happens] / mean[happens])), "1", "median, over hops that happen, of the members' standard deviation over their mean rate"),
+        (
+            "spread",
+            float(np.median(sd[happens] / mean[happens])),
+            "1",
+            "median, over hops that happen, of the members' standard deviation over their mean rate",
+        ),
     ]
     if truth is None:
         return rows

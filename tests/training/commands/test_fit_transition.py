@@ -47,7 +47,7 @@ def weights(served: Served) -> np.ndarray:
 
 def brief(folder: Path, data: str = DRAWN.replace("3000", "200").replace("1500", "100")) -> Path:
     more = TRAINING.replace("250", "5").replace("20", "2")
-    return write_transition_recipe(folder, data, MODEL + 'spread = "student"\n', more + STUDENT.replace("200", "5"))
+    return write_transition_recipe(folder, data, MODEL + 'spread = "student"\n', more + STUDENT.replace("400", "5"))
 
 
 def test_fit_says_in_json_what_it_found_and_wrote(fitted_transition: FittedTransition) -> None:

@@ -112,5 +112,3 @@ def test_the_most_rows_of_a_run_fall_with_members_and_sites() -> None:
     few, many, far = (signatures(each)["predict"].max_batch for each in (section(2), section(64), section(2, shells=6)))
     assert few > many >= 1
     assert few > far >= 1
-
-

@@ -37,9 +37,9 @@ batch = 300
 """
 STUDENT = """
 [training.student]
-widths = [16]
-steps = 200
-batch = 64
+widths = [16, 16]
+steps = 400
+batch = 128
 places = 2
 """
 

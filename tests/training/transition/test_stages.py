@@ -19,7 +19,7 @@ FEW = tuple(stages.Training(members=2, widths=(4,), first_hop_steps=steps, first
 
 
 def brief(folder: Path) -> TransitionRecipe:
-    return transition_recipe(folder, DRAWN, MODEL.replace("[16, 16]", "[4]") + 'spread = "student"\n', BRIEF + STUDENT.replace("200", "5"))
+    return transition_recipe(folder, DRAWN, MODEL.replace("[16, 16]", "[4]") + 'spread = "student"\n', BRIEF + STUDENT.replace("400", "5"))
 
 
 def numbers(network: torch.nn.Module) -> np.ndarray:
