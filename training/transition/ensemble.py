@@ -51,9 +51,9 @@ class Training:
     members: int = 5
     widths: tuple[int, ...] = (32, 32)
     learning_rate: float = 0.02
-    first_hop_steps: int = 1500
+    first_hop_steps: int = 800
     first_hop_batch: int = 500
-    steps: int = 80
+    steps: int = 400
     batch: int = 500
     checks: int = 4
     weight_decay: float = 0.0
