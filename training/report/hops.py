@@ -66,9 +66,9 @@ def _along_bond(axes: Axes, graphs: TransitionGraphs) -> float:
     axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
     axes.axvline(graphs.section.bond_length_angstrom, color="0.8", linewidth=0.8, zorder=0)
     top = axes.get_ylim()[1]
-    axes.set_ylim(0, 1.12 * top)
+    axes.set_ylim(0, 1.35 * top)
     for place, name in ((0.0, "Si"), (graphs.section.bond_length_angstrom, "C 1")):
-        axes.text(place, 1.11 * top, name, ha="center", va="top", fontsize=8, color="0.4", backgroundcolor="white")
+        axes.text(place, 1.34 * top, name, ha="center", va="top", fontsize=8, color="0.4", backgroundcolor="white")
     axes.set_xlabel("beam on the line to neighbour 1 (Å from the atom)")
     axes.set_ylabel("rate (1/s), ± 2 sd")
     axes.legend(fontsize=8, loc="upper left", handlelength=1.2, borderaxespad=0)
@@ -92,8 +92,8 @@ def _with_time(axes: Axes, graphs: TransitionGraphs, peak: float) -> None:
     if graphs.truth is not None:
         _draw_truth(axes, graphs, beam, dwell)
     axes.axvspan(longest, dwell[-1], color="0.93", linewidth=0, zorder=0)
-    axes.text(longest, 0.06, " longer than trained", fontsize=8, color="0.4")
-    axes.set_title(f"beam {peak:.2f} Å from the atom, towards neighbour 1", fontsize=9)
+    axes.text(longest, 0.95, " longer than trained", fontsize=8, color="0.4")
+    axes.set_title(f"beam {abs(peak):.2f} Å from the atom, {'towards' if peak >= 0 else 'away from'} neighbour 1", fontsize=9)
     axes.set_xlim(0, dwell[-1])
     axes.set_ylim(0, 1)
     axes.set_xlabel("dwell (s)")

@@ -46,15 +46,17 @@ def draw_spread(graphs: TransitionGraphs, folder: Path) -> list[Path]:
     shown = [("total rate, mean", mean, float(mean.max())), ("its standard deviation", sd, 0.0)]
     if true is not None:
         shown.append(("its distance from the truth", np.abs(mean - true.sum(axis=1)), 0.0))
-    # One scale for what should be alike.
-    widest = max(float(values.max()) for _, values, _ in shown[1:])
+    # One scale for what should be alike, set by where it was trained: beyond, a model guesses.
+    trained = np.linalg.norm(beam, axis=1) <= graphs.section.beam_radius_angstrom
+    widest = max(float(values[trained].max()) for _, values, _ in shown[1:])
     made = figure(9.6 if true is not None else 6.6, 3.1, f"{graphs.name}: how sure the total rate is, {graphs.setting}")
     panels = made.subplots(1, len(shown), sharey=True)
     for index, (what, values, highest) in enumerate(shown):
         image = _map(panels[index], graphs, values, highest or widest)
         panels[index].set_title(what, fontsize=9)
         _labels(panels[index], bottom=True, left=index == 0)
-        made.colorbar(image, ax=panels[index], label="1/s", fraction=0.046, pad=0.02)
+        beyond = "max" if float(values.max()) > (highest or widest) else "neither"
+        made.colorbar(image, ax=panels[index], label="1/s", extend=beyond, fraction=0.046, pad=0.02)
     return [save(made, folder / "spread.png")]
 
 
