@@ -5,7 +5,7 @@ PYTHON ?= python3
 # The folder of models to serve, and where `make bundles` writes.
 BUNDLES ?= bundles
 # What `make bundles` trains: the recipes of the committed bundles.
-RECIPES ?= cards cards_joint cards_semi domains patch_spectrum patches_start
+RECIPES ?= cards cards_joint cards_semi domains dune-prior patch_spectrum patches_start
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
 # What builds the container image, and for which runtime: cpu or gpu.
 ENGINE ?= $(firstword $(notdir $(shell command -v docker podman buildah)))

@@ -17,6 +17,7 @@ from training.recipe_data import CardsData, FileData, Normalisation, PatchSpectr
 from training.recipe_mechanism import MechanismRecipe
 from training.recipe_model import Model
 from training.recipe_sections import Capacity, Card, NonNegative, Positive, Regression, Section
+from training.recipe_transition import TransitionRecipe
 
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 
@@ -263,7 +264,7 @@ class Recipe(Section):
         return self
 
 
-def read_any_recipe(path: Path) -> Recipe | MechanismRecipe:
+def read_any_recipe(path: Path) -> Recipe | MechanismRecipe | TransitionRecipe:
     """Reads and checks a recipe file; its `kind` says which sections it has.
 
     Raises:
@@ -277,7 +278,8 @@ def read_any_recipe(path: Path) -> Recipe | MechanismRecipe:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError("RECIPE_NOT_TOML", f"{path} is not TOML: {error}.") from error
-    kind = MechanismRecipe if facts.get("kind") == "mechanism" else Recipe
+    kinds: dict[object, type[Recipe | MechanismRecipe | TransitionRecipe]] = {"mechanism": MechanismRecipe, "transition": TransitionRecipe}
+    kind = next((each for name, each in kinds.items() if facts.get("kind") == name), Recipe)
     try:
         # By way of JSON, where a list may become a tuple though types are strict; a date becomes a text and is refused as one.
         return kind.model_validate_json(json.dumps(facts, default=str))
@@ -313,7 +315,7 @@ def _explained(path: Path, kind: type[BaseModel], error: ValidationError) -> Inp
 
 def _place(location: tuple[int | str, ...]) -> str:
     # A discriminated union puts its tag into the location, which the file does not have.
-    tags = ("files", "cards", "patch_spectra", "patches_field", "ferrosim", "loops", "arrays")
+    tags = ("files", "cards", "patch_spectra", "patches_field", "ferrosim", "loops", "arrays", "dune")
     parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in tags)]
     return ".".join(parts) or "the top level"
 

@@ -1,4 +1,4 @@
-"""One thread: the same numbers on every machine, and no fight for cores with other test workers. And mechanism bundles, each written once."""
+"""One thread: the same numbers on every machine, and no fight for cores with other test workers. And bundles of two kinds, each written once."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 
 from tests.toy_mechanism import Made, make_toy_mechanism
 from tests.training.mechanism.recipes import PHASE, POSITION, write_mechanism_recipe
+from tests.training.transition.recipes import MODEL, STUDENT, TRAINING, write_transition_recipe
 from training.__main__ import main
 
 torch.set_num_threads(1)
@@ -60,3 +61,24 @@ def fitted_mechanism(tmp_path_factory: pytest.TempPathFactory) -> FittedByComman
         assert main(["fit", str(recipe), "--data", str(home / "points.npz"), "--out", str(home / "bundles"), "--json"]) == 0
     said = json.loads(told.getvalue())
     return FittedByCommand(Path(said["bundle"]), said, home / "points.npz", recipe)
+
+
+@dataclass(frozen=True)
+class FittedTransition:
+    """What `python -m training fit` made of 3 000 drawn transitions: its folder, what it printed with --json, and the recipe."""
+
+    folder: Path
+    said: dict[str, Any]
+    recipe: Path
+
+
+@pytest.fixture(scope="session")
+def fitted_transition(tmp_path_factory: pytest.TempPathFactory) -> FittedTransition:
+    """Of the human prior, served by a student."""
+    home = tmp_path_factory.mktemp("transition")
+    recipe = write_transition_recipe(home, model=MODEL + 'spread = "student"\n', more=TRAINING + STUDENT)
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        assert main(["fit", str(recipe), "--out", str(home / "bundles"), "--json"]) == 0
+    said = json.loads(told.getvalue())
+    return FittedTransition(Path(said["bundle"]), said, recipe)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from training.commands.options import INTERRUPTED, add_run_options
 from training.recipe import read_any_recipe
 from training.recipe_mechanism import MechanismRecipe
+from training.recipe_transition import TransitionRecipe
 
 if TYPE_CHECKING:
     from training.export.written import Written
@@ -41,6 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
             from training.mechanism.pipeline import MechanismRequest, fit_mechanism  # noqa: PLC0415
 
             written = fit_mechanism(MechanismRequest(recipe, arguments.recipe.parent, data, *common))
+        elif isinstance(recipe, TransitionRecipe):
+            from training.transition.recipe_pipeline import TransitionRequest, fit_transition_recipe  # noqa: PLC0415
+
+            written = fit_transition_recipe(TransitionRequest(recipe, data, *common))
         else:
             written = fit_latent(Request(recipe, data, *common))
     except KeyboardInterrupt as error:
@@ -84,6 +89,9 @@ def _table(written: Written) -> str:
     if coverage is not None:
         told = ", ".join(f"{level.probability:.0%}: {level.covered:.1%}" for level in coverage.levels)
         lines.append(f"central intervals of y held, of {coverage.count} points, {told}")
+    hops = manifest.calibration.hop_calibration
+    if hops is not None:
+        lines.append(f"P(hop) is off by {hops.expected_calibration_error:.4f} in the mean, over {hops.count} transitions")
     lines.append(f"graphs and model agree within {written.parity.worst:.1e} of the output's range ({written.parity.where})")
     lines.append(f"wrote {written.folder} ({sum(entry.size_bytes for entry in manifest.files)} bytes), digest {manifest.digest}")
     return "\n".join(lines)

@@ -16,17 +16,20 @@ from training.report.classes import draw_class_gallery, draw_confusion
 from training.report.components import draw_components
 from training.report.errors import draw_errors
 from training.report.graphs import LatentGraphs, version_folder
+from training.report.hops import draw_hop_calibration, draw_outcomes
 from training.report.learning import draw_learning
 from training.report.manifold import draw_manifold
 from training.report.maps import draw_maps
 from training.report.mechanism_graphs import MechanismGraphs
-from training.report.omissions import not_drawn, not_drawn_of_mechanism
+from training.report.omissions import not_drawn, not_drawn_of_mechanism, not_drawn_of_transition
 from training.report.poses import draw_poses
+from training.report.rate_maps import draw_rate_maps, draw_spread
 from training.report.reconstructions import draw_reconstructions
 from training.report.regression import draw_regression
 from training.report.settings import Told, told_row, told_to
 from training.report.strips import draw_strips
 from training.report.subjects import Subjects, fresh_subjects, subjects_from_file
+from training.report.transition_graphs import TransitionGraphs
 from training.report.traversals import draw_traversals
 
 
@@ -51,8 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         InputError: the bundle, the data or the folder cannot be used.
     """
     found = version_folder(arguments.bundle)
-    if _kind(found) == "mechanism":
-        return _report_mechanism(arguments, found)
+    kind = _kind(found)
+    if kind != "latent":
+        return (_report_mechanism if kind == "mechanism" else _report_transition)(arguments, found)
     graphs = LatentGraphs(found)
     folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
     _prepare(folder, graphs.folder)
@@ -87,6 +91,22 @@ def _report_mechanism(arguments: argparse.Namespace, found: Path) -> int:
             for path in draw(graphs, folder):
                 print(path)
     for line in not_drawn_of_mechanism(graphs):
+        print(line)
+    return 0
+
+
+def _report_transition(arguments: argparse.Namespace, found: Path) -> int:
+    """Rate maps, spread, calibration and outcomes, all from what the bundle holds."""
+    if arguments.data is not None or arguments.channel is not None:
+        raise InputError("DATA_NOT_USED", "A transition bundle is drawn from its graphs and its own figures; leave out --data and --channel.")
+    graphs = TransitionGraphs(found)
+    folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
+    _prepare(folder, graphs.folder)
+    with drawing():
+        for draw in (draw_rate_maps, draw_spread, draw_hop_calibration, draw_outcomes):
+            for path in draw(graphs, folder):
+                print(path)
+    for line in not_drawn_of_transition(graphs):
         print(line)
     return 0
 

@@ -36,7 +36,7 @@ def to_graph(module: nn.Module, inputs: Sequence[TensorSpec], outputs: Sequence[
     shapes: object = tuple(axis for _ in inputs)
     if _takes_any_number(module):
         shapes = (shapes,)
-    return exported(module, example, shapes, [_value(spec) for spec in inputs], [_value(spec) for spec in outputs])
+    return exported(module, example, shapes, [value_info(spec) for spec in inputs], [value_info(spec) for spec in outputs])
 
 
 def exported(
@@ -88,7 +88,7 @@ def with_front(core: onnx.ModelProto, images: TensorSpec, preprocessing: Preproc
     if missing:
         constants.append(numpy_helper.from_array(np.array(missing, dtype=np.int64), "channel_axis"))
         nodes.append(helper.make_node("Unsqueeze", [last, "channel_axis"], ["values"]))
-    graph = helper.make_graph([*nodes, *core.graph.node], core.graph.name, [_value(images), *core.graph.input[1:]], list(core.graph.output))
+    graph = helper.make_graph([*nodes, *core.graph.node], core.graph.name, [value_info(images), *core.graph.input[1:]], list(core.graph.output))
     graph.initializer.extend([*core.graph.initializer, *constants])
     model.graph.CopyFrom(graph)
     onnx.checker.check_model(model, full_check=True)
@@ -109,5 +109,6 @@ def _cleaned(model: onnx.ModelProto, inputs: Sequence[onnx.ValueInfoProto], outp
     return checked_model(nodes, inputs, outputs, initializers)
 
 
-def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
+def value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    """A tensor as a graph declares it."""
     return helper.make_tensor_value_info(spec.name, ELEMENT_TYPES[spec.dtype], list(spec.shape))

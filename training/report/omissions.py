@@ -6,6 +6,7 @@ from training.report.graphs import LatentGraphs
 from training.report.mechanism_graphs import HELD_OUT_NAME, MechanismGraphs
 from training.report.settings import MOST_SETTINGS, Told
 from training.report.subjects import Subjects
+from training.report.transition_graphs import TransitionGraphs
 
 
 def not_drawn(graphs: LatentGraphs, subjects: Subjects | None, told: Told) -> list[str]:
@@ -46,6 +47,13 @@ def not_drawn_of_mechanism(graphs: MechanismGraphs) -> list[str]:
     if "residual" not in graphs.stored:
         lines.append("No learning.png: the posterior is told by inducing points, and the bundle does not hold the measured ones.")
     return lines
+
+
+def not_drawn_of_transition(graphs: TransitionGraphs) -> list[str]:
+    """The same of a transition bundle."""
+    if graphs.truth is None:
+        return ["Without a truth beside the model: its training data was not drawn by `draw_dune`, and nobody knows the rates behind measured hops."]
+    return []
 
 
 def _no_fresh(graphs: LatentGraphs) -> str:

@@ -16,8 +16,10 @@ from training.errors import InputError
 _HDF5 = {".h5", ".hdf5", ".hf5", ".nsid"}
 
 
-def read_points(path: Path, wanted: Sequence[str], optional: Sequence[str]) -> dict[str, Array]:
-    """The wanted arrays of a file, and those of the optional ones that it has.
+def read_points(
+    path: Path, wanted: Sequence[str], optional: Sequence[str], *, advice: str = "Name the arrays as the recipe's mechanisms, and y."
+) -> dict[str, Array]:
+    """The wanted arrays of a file, and those of the optional ones that it has; `advice` ends the message about one that is missing.
 
     Raises:
         InputError: DATA_NOT_FOUND, UNREADABLE_FILE, UNKNOWN_FORMAT, MISSING_ARRAY (lists what is there).
@@ -34,9 +36,7 @@ def read_points(path: Path, wanted: Sequence[str], optional: Sequence[str]) -> d
     missing = [name for name in wanted if name not in arrays]
     if missing:
         listed = ", ".join(sorted(there)) or "nothing"
-        raise InputError(
-            "MISSING_ARRAY", f"{path.name} has no array {missing[0]!r}; it has {listed}. Name the arrays as the recipe's mechanisms, and y."
-        )
+        raise InputError("MISSING_ARRAY", f"{path.name} has no array {missing[0]!r}; it has {listed}. {advice}")
     return arrays
 
 
@@ -61,4 +61,4 @@ def _read(path: Path, names: set[str]) -> tuple[dict[str, Array], list[str]]:
         group = zarr.open_group(str(path), mode="r")
         there = [name for name, _ in group.arrays()]
         return {name: np.asarray(group[name][...]) for name in there if name in names}, there
-    raise InputError("UNKNOWN_FORMAT", f"{path.name}: points come as .npz, HDF5 (.h5) or .zarr with one array for each mechanism and y.")
+    raise InputError("UNKNOWN_FORMAT", f"{path.name}: points come as .npz, HDF5 (.h5) or .zarr with one named array for each of their columns.")
