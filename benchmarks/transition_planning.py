@@ -183,7 +183,7 @@ def _family(rates: RateModel, agents: dict[str, Agent], quick: bool) -> dict[str
     outcomes = {name: run_episodes(agent, rates, episodes, HOPS) for name, agent in agents.items()}
     outcomes |= {name: run_episodes(planner.agent, rates, episodes, HOPS) for name, planner in planners.items()}
     reference = outcomes[list(agents)[-1]]
-    figures = {name: _figures(found, reference) for name, found in outcomes.items()}
+    figures = {name: figures_of(found, reference) for name, found in outcomes.items()}
     for name, planner in planners.items():
         lattice = planner.table.open_lattice
         figures[name] |= {"actions": len(planner.table.actions), "expected": 2 + float(lattice.value_s(episodes.goal_steps).mean())}
@@ -196,16 +196,16 @@ def _draws(draw: Callable[[int], RateModel], quick: bool) -> dict[str, Any]:
     for seed in range(2 if quick else DRAWS):
         rates = draw(seed)
         peak = peak_of(rates)
-        spent = {each: _spent(run_episodes(greedy_at(peak, each), rates, choosing, HOPS + 1)) for each in DWELLS}
+        spent = {each: spent_by(run_episodes(greedy_at(peak, each), rates, choosing, HOPS + 1)) for each in DWELLS}
         dwell = min(spent, key=lambda each: spent[each])
         outcomes = {"greedy": run_episodes(greedy_at(peak, dwell), rates, measured, HOPS)}
         outcomes |= {f"planner, {shells} shells": run_episodes(Planner.knowing(rates, shells).agent, rates, measured, HOPS) for shells in SHELLS}
-        figures = {name: {**_figures(found, outcomes["greedy"]), "spent": _spent(found)} for name, found in outcomes.items()}
+        figures = {name: {**figures_of(found, outcomes["greedy"]), "spent": spent_by(found)} for name, found in outcomes.items()}
         rows.append({"draw": seed, "peak": peak, "dwell": dwell, "figures": figures, "room_left": room_left(rates, fine=False)})
     return {"draws": len(rows), "episodes": len(measured), "rows": rows}
 
 
-def _figures(found: Outcomes, reference: Outcomes) -> dict[str, float]:
+def figures_of(found: Outcomes, reference: Outcomes) -> dict[str, float]:
     """Success, mean seconds of the successes, and the paired difference where both succeed."""
     mean, error = found.mean_seconds()
     both = found.success & reference.success
@@ -218,7 +218,7 @@ def _figures(found: Outcomes, reference: Outcomes) -> dict[str, float]:
     return {"success": found.success_rate, "seconds": mean, "standard_error": error, **paired}
 
 
-def _spent(found: Outcomes) -> float:
+def spent_by(found: Outcomes) -> float:
     """Mean seconds of all episodes, those that failed with the whole time."""
     return float(np.where(found.success, found.seconds, TIMEOUT_SECONDS).mean())
 
