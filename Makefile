@@ -17,7 +17,7 @@ export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo loop serve test lint types format bundles bench image bento protos lock hooks clean
+.PHONY: help demo loop home serve test lint types format bundles bench image bento protos lock hooks clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -45,6 +45,9 @@ demo: .venv-demo/made ## start a server, send it an image, draw what it answers;
 
 loop: .venv-demo/made ## a closed loop against a simulated microscope: suggest, measure, observe; drawn as it goes
 	@.venv-demo/bin/python examples/closed_loop.py
+
+home: .venv-demo/made ## a simulated silicon atom is brought home through graphene, step by step; drawn as it goes
+	@.venv-demo/bin/python examples/atom_home.py
 
 serve: .venv-demo/made ## serve BUNDLES (./bundles) on this machine until Ctrl-C: HTTP 3000, gRPC 50051
 	@exec .venv-demo/bin/python -m services --bundles "$(BUNDLES)"
