@@ -11,6 +11,10 @@ _LONG = ("tests/training/export", "tests/training/commands", "tests/training/rep
 _APART = ("tests/training/commands/test_fit_family.py", "tests/e2e/test_promises.py")
 # Files that share what the first of them exports.
 _TOGETHER = {
+    "tests/training/export/test_graph_answers.py": "latent bundles",
+    "tests/training/export/test_latent_bundle.py": "latent bundles",
+    "tests/training/export/test_model_card.py": "latent bundles",
+    "tests/training/export/test_parity.py": "latent bundles",
     "tests/training/export/test_mechanism_bundle.py": "mechanism bundles",
     "tests/training/export/test_mechanism_loading.py": "mechanism bundles",
     "tests/training/export/test_mechanism_parity.py": "mechanism bundles",
