@@ -6,7 +6,7 @@ PYTHON ?= python3
 BUNDLES ?= bundles
 # What `make bundles` trains: the recipes of the committed bundles.
 RECIPES ?= cards cards_joint cards_semi domains dune-prior patch_spectrum patches_start
-PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadgroup
+PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4
 # What builds the container image, and for which runtime: cpu or gpu.
 ENGINE ?= $(firstword $(notdir $(shell command -v docker podman buildah)))
 RUNTIME ?= cpu

@@ -14,8 +14,9 @@ from services.engine.model import ServingModel
 from services.mechanism.answers import Float64
 from services.mechanism.inputs import Checked
 
-# Rows asked for at once. Answers of `rows` hold T·N numbers for each: they are used up before the next ones come.
+# Rows asked for at once, and bytes of their answers: those of `rows` hold T·N numbers for each, and are used up before the next ones come.
 CHUNK_ROWS = 512
+CHUNK_BYTES = 1 << 26
 # Points of the posterior that knows nothing: all zeros, of a number that every graph takes.
 NO_POINTS = 8
 
@@ -58,8 +59,15 @@ async def rows_in_pieces(model: ServingModel, latents: Float64, points: Float64,
     """The graph `rows` of latents (n, D) and points (N, D): where each piece starts, and `rows` (m, T, N), `factor` (m, T), `prior` (m, T)."""
     # An object of this call alone: its rows run with nobody else's, so that the same call is made of the same runs again.
     fixed = {"points": points}
-    for start in range(0, len(latents), CHUNK_ROWS):
-        yield start, await model.run("rows", {"latents": latents[start : start + CHUNK_ROWS]}, deadline, fixed)
+    at_once = rows_at_once(model, len(points))
+    for start in range(0, len(latents), at_once):
+        yield start, await model.run("rows", {"latents": latents[start : start + at_once]}, deadline, fixed)
+
+
+def rows_at_once(model: ServingModel, points: int) -> int:
+    """How many rows the graph `rows` is asked for at once where it tells of so many points."""
+    answered = model.signature("rows").row_bytes_with({"N": points})
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // answered))
 
 
 async def rows_of(model: ServingModel, latents: Float64, points: Float64, deadline: float) -> Arrays:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from scipy.linalg import cho_factor, cho_solve
 
 from training.data.dataset import Array
@@ -131,7 +132,9 @@ def draw_learning(graphs: MechanismGraphs, folder: Path) -> list[Path]:
     axes.minorticks_off()
     low, high = axes.get_ylim()
     steps = [value for power in range(-12, 13) for value in np.array([1, 1.5, 2, 3, 5, 7]) * 10.0**power if low <= value <= high]
-    axes.set_yticks(steps, [f"{value:g}" for value in steps])
+    if len(steps) < 3:  # less than an octave: evenly spaced numbers tell more
+        steps = [value for value in MaxNLocator(6).tick_values(low, high).tolist() if low <= value <= high]
+    axes.set_yticks(steps, [f"{value:.6g}" for value in steps])
     axes.set_xlabel("measured points")
     what = "f" if pool.of_f else "y, noise included,"
     axes.set_ylabel(unit_label(graphs.section.quantity.unit, f"RMSE of {what} at held-out points"))

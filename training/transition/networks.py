@@ -7,6 +7,7 @@ does not depend on its weights: training makes it once. Geometry is float64, wei
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ class Layers(nn.Module):
         return hidden
 
 
-class RateNetwork(nn.Module):
+class RateNetwork(nn.Module, ABC):
     """An ensemble of M rate models.
 
     `sharpness` and `pivot` are recalibration's: ln r' = pivot + sharpness (ln r − pivot). As trained they are 1 and ln of the constant rate to each
@@ -85,13 +86,13 @@ class RateNetwork(nn.Module):
         self.register_buffer("sharpness", torch.tensor(1.0, dtype=torch.float64))
         self.register_buffer("pivot", torch.tensor(math.log(constant_rate), dtype=torch.float64))
 
+    @abstractmethod
     def prepare(self, beam: Tensor, neighbours: Tensor, context: Tensor) -> Prepared:
         """(..., 2) and (..., 3, 2) Å, (..., 2) nA and kV, all float64."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raw_log_rates(self, prepared: Prepared) -> Tensor:
         """ln(r s) (M, ..., 3), in the request's order, before recalibration."""
-        raise NotImplementedError
 
     def log_rates(self, prepared: Prepared) -> Tensor:
         """ln(r s) (M, ..., 3), in the request's order, of the weights' dtype."""

@@ -128,7 +128,7 @@ async def test_from_one_kind_to_the_other(tmp_path: Path, model: str, data: str)
     assert read(drawn, decoded.name).shape == (3, *decoded.row_shape)
 
 
-@pytest.mark.parametrize("bins", ["", "\nangle_bins = 4"])
+@pytest.mark.parametrize("bins", [pytest.param("", marks=pytest.mark.slow), "\nangle_bins = 4"])
 async def test_semi_supervised_regression(tmp_path: Path, bins: str) -> None:
     manifest = fitted(tmp_path, MODEL.replace("content_size = 1", "content_size = 2" + bins), CONDITIONS + TARGETS)
     assert metrics(manifest) >= {f"target_{name}_strain" for name in ("rmse", "r2", "nlpd", "coverage_90")}
@@ -166,7 +166,7 @@ ON_CIRCLES = {
 }
 
 
-@pytest.mark.parametrize("case", ON_CIRCLES)
+@pytest.mark.parametrize("case", [each if "torus" in each else pytest.param(each, marks=pytest.mark.slow) for each in ON_CIRCLES])
 async def test_content_on_circles_and_a_graph_of_classes(tmp_path: Path, case: str) -> None:
     lines, topology, edges = ON_CIRCLES[case]
     manifest = fitted(tmp_path, MODEL.replace("content_size = 1", lines) + "[training.classes]\nedge_weight = 5.0\n")

@@ -14,9 +14,6 @@ from tests.training.mechanism.recipes import PATCH, POSITION, write_mechanism_re
 from training.__main__ import main
 from training.mechanism import pipeline
 
-# On one process: an export takes seconds.
-pytestmark = pytest.mark.xdist_group("mechanism_bundles")
-
 
 def fit(recipe: Path, out: Path, *more: str) -> int:
     return main(["fit", str(recipe), "--out", str(out), "--device", "cpu", *more])

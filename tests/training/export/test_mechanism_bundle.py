@@ -27,9 +27,6 @@ from training.export.mechanism_golden import TOLERANCE
 from training.mechanism.posterior import Posterior
 from training.mechanism.side_graphs import FEATURES
 
-# On one process: an export takes seconds.
-pytestmark = pytest.mark.xdist_group("mechanism_bundles")
-
 FORMS = ("additive", "scaled")
 LOADER = Loader(ChosenDevice("cpu", False, 1), max_batch=16, make_fixed={"mechanism": make_fixed})
 

@@ -19,9 +19,6 @@ from tests.toy_mechanism import Made
 from tests.training.conftest import ToyMechanism
 from training.mechanism.graph import posterior_arrays
 
-# On one process: an export takes seconds.
-pytestmark = pytest.mark.xdist_group("mechanism_bundles")
-
 
 @pytest.fixture(scope="module")
 def made(toy_mechanism: ToyMechanism) -> Made:

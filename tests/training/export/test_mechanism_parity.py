@@ -19,9 +19,6 @@ from training.export.sessions import GraphRunner
 from training.mechanism.graph import posterior_arrays
 from training.mechanism.truncate import LowRank
 
-# On one process: an export takes seconds.
-pytestmark = pytest.mark.xdist_group("mechanism_bundles")
-
 
 @pytest.fixture(scope="module")
 def made(toy_mechanism: ToyMechanism) -> Made:

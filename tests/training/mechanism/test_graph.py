@@ -13,9 +13,6 @@ from training.mechanism.export_graph import posterior_onnx
 from training.mechanism.graph import POSTERIOR_INPUTS, PosteriorGraph, posterior_arrays
 from training.mechanism.posterior import Posterior, Prediction
 
-# On one process: an export takes seconds.
-pytestmark = pytest.mark.xdist_group("posterior_graphs")
-
 # The others are run with --long.
 TRIED = ("additive", "scaled")
 OUTPUTS = ("mean", "covariance", "factor", "factor_variance", "total_mean", "total_variance")

@@ -21,9 +21,6 @@ from training.report.components import components, predicted
 from training.report.learning import learning_curve, pool_of, sizes_of
 from training.report.mechanism_graphs import MechanismGraphs
 
-# On one process: an export takes seconds.
-pytestmark = pytest.mark.xdist_group("mechanism_bundles")
-
 OF_ALL = ["calibration.png", "learning.png", "predicted.png"]
 
 
