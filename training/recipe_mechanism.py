@@ -174,11 +174,15 @@ class QuantitySpec(Section):
 
 
 class Structured(Section):
-    """The form of f. With "scaled" (b·h) and "offset_scaled" (a + b·h), `factor` is the mechanism that multiplies the function h of `of`."""
+    """The form of f. With "scaled" (b·h) and "offset_scaled" (a + b·h), `factor` is the mechanism that multiplies the function h of `of`.
+
+    `residual`: these two also have a function of all mechanisms together, which takes what they leave; "mixed" has its own.
+    """
 
     form: Form = "additive"
     factor: Name | None = None
     of: Name | None = None
+    residual: bool = False
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -186,6 +190,8 @@ class Structured(Section):
             raise ValueError('the forms "scaled" and "offset_scaled", and no others, need factor and of: which mechanism multiplies whose function')
         if self.factor is not None and self.factor == self.of:
             raise ValueError("factor and of are two mechanisms")
+        if self.residual and self.factor is None:
+            raise ValueError('residual is for the forms "scaled" and "offset_scaled"; "mixed" is a sum and a function of all mechanisms together')
         return self
 
 

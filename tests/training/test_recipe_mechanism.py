@@ -83,6 +83,7 @@ REFUSED: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "scaled by nothing": ({"more": '\n[structure]\nform = "scaled"\n'}, ("need factor and of", "structure")),
     "a factor of a sum": ({"more": '\n[structure]\nfactor = "phase"\nof = "position"\n'}, ("need factor and of",)),
     "a factor of nothing": ({"more": '\n[structure]\nform = "scaled"\nfactor = "phase"\n'}, ("need factor and of",)),
+    "a residual of a sum": ({"more": "\n[structure]\nresidual = true\n"}, ("residual is for the forms",)),
     "a factor of itself": ({"more": SCALED.replace('of = "position"', 'of = "phase"')}, ("factor and of are two mechanisms",)),
     "a factor that is no mechanism": ({"more": SCALED.replace('"phase"', '"mood"')}, ("'mood', which is no mechanism", "position, phase")),
     "an unknown form": ({"more": SCALED.replace('"scaled"', '"twisted"')}, ("structure.form",)),

@@ -18,6 +18,8 @@ _FORMS = {
     "offset_scaled": "a function of one mechanism, its factor on another mechanism's function, and a function of each other mechanism",
 }
 
+_REST = ", and a function of all mechanisms together that takes what these leave"
+
 
 def mechanism_card(  # noqa: PLR0917 - one order, one caller
     card: Card,
@@ -30,9 +32,10 @@ def mechanism_card(  # noqa: PLR0917 - one order, one caller
 ) -> str:
     """Markdown. Holds no date, version or timing: those are no part of what a bundle answers."""
     quantity = section.quantity
+    rest = _REST if any(part.kind == "residual" for part in section.parts) else ""
     use = [
         f"- Model `{name}` tells {quantity.name} ({quantity.unit}): {quantity.meaning}.",
-        f"- Form: {_FORMS[section.form]}. Parts: {', '.join(part.name for part in section.parts)}.",
+        f"- Form: {_FORMS[section.form]}{rest}. Parts: {', '.join(part.name for part in section.parts)}.",
         *(f"- {_mechanism(each)}" for each in section.mechanisms),
         f"- Gauge: {section.gauge}",
     ]

@@ -30,7 +30,7 @@ from training.mechanism.fit import Fitted, fit
 from training.mechanism.fit_inducing import FittedInducing, fit_inducing
 from training.mechanism.measure import NOMINAL_90, calibration_of, covered, held_out, held_out_arrays, metrics_of
 from training.mechanism.prepare import Points, PreparedPoints, prepare_points
-from training.mechanism.structure import Array, Mechanism, Term, additive, mixed, offset_scaled, product, scaled
+from training.mechanism.structure import RESIDUAL, Array, Mechanism, Term, additive, mixed, offset_scaled, product, scaled
 from training.recipe import read_recipe
 from training.recipe_mechanism import MechanismRecipe, MechanismSpec, Structured
 
@@ -142,7 +142,8 @@ def terms_of(structured: Structured, names: list[str]) -> tuple[Term, ...]:
     """The terms of a declared form over these mechanisms."""
     if structured.factor is not None and structured.of is not None:
         rest = [name for name in names if name not in (structured.factor, structured.of)]
-        return (scaled if structured.form == "scaled" else offset_scaled)(structured.factor, structured.of, *rest)
+        terms = (scaled if structured.form == "scaled" else offset_scaled)(structured.factor, structured.of, *rest)
+        return (*terms, Term(RESIDUAL, tuple(names))) if structured.residual else terms
     return {"additive": additive, "product": product, "mixed": mixed}[structured.form](*names)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from training.mechanism.posterior import Posterior
 from training.mechanism.structure import (
+    RESIDUAL,
     FactorValues,
     Measure,
     Mechanism,
@@ -27,6 +28,7 @@ FORMS: dict[str, tuple[Term, ...]] = {
     "mixed": mixed("patch", "position", "age"),
     "scaled": scaled("patch", "position", "age"),
     "offset_scaled": offset_scaled("patch", "position", "age"),
+    "scaled and the rest": (*scaled("patch", "position", "age"), Term(RESIDUAL, ("patch", "position", "age"))),
 }
 COUNT = 40
 

@@ -7,9 +7,11 @@ import pytest
 
 from training.data.patches_field import FACTOR, field
 from training.data.patches_field import LEVEL as OFFSET
-from training.mechanism.figures import coverage, r_squared
+from training.mechanism.figures import coverage, r_squared, rmse
 from training.mechanism.fit import Fitted, fit
+from training.mechanism.pipeline import terms_of
 from training.mechanism.structure import Mechanism, additive, mixed, offset_scaled, scaled
+from training.recipe_mechanism import Structured
 
 MECHANISMS = (Mechanism("kind", 0, 3), Mechanism("place", 3, 1))
 LEVEL = np.array([-1.0, 0.2, 1.3])
@@ -104,6 +106,25 @@ def test_offset_factor_and_scaled_function_are_found_in_their_gauge(seed: int) -
     assert r_squared(told.factor[:, 2], (b / root)[new]) > 0.98
     assert r_squared(told.mean[:, 2], ((h - mean) * root)[new]) > 0.98
     assert 0.84 < coverage(told.total_mean, told.total_variance + found.noise_variance, y[new], 0.9) < 0.96
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5])
+def test_what_a_scaled_form_leaves_is_told_as_the_residual_and_nothing_is_where_nothing_is_left(left: float) -> None:
+    """b_c h(s) + left · d_c cos(3 π s), N = 300, noise 5 %: the second function is not the first one's multiple."""
+    rng, mechanisms = np.random.default_rng(0), (Mechanism("kind", 0, 3), Mechanism("place", 3, 1))
+    kind, place = np.arange(1300) % 3, rng.random(1300)
+    z, b, h = standardised(kind, place[:, None], 3), np.array([0.5, 1.0, 1.5])[kind], np.sin(5 * place) + place**2
+    rest = left * np.array([1.0, -1.0, 0.6])[kind] * np.cos(3 * np.pi * place)
+    f = b * h + rest
+    y = f + 0.05 * f.std() * rng.normal(size=len(f))
+    train, new = slice(0, 300), slice(300, None)
+    terms = terms_of(Structured(form="scaled", factor="kind", of="place", residual=True), ["kind", "place"])
+    found = fit(mechanisms, terms, z[train], y[train], seed=0, validation=np.arange(300) % 7 == 0, starts=1)
+    told = found.posterior.predict(z[new])
+    assert told.names == ("constant", "place", "residual")
+    assert rmse(told.total_mean, f[new]) < 0.08 * f.std()
+    share = np.std(told.mean[:, 2]) / f.std()
+    assert share > 0.2 if left else share < 0.1
 
 
 @pytest.mark.slow
