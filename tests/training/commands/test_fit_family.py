@@ -62,6 +62,7 @@ def metrics(manifest: Manifest) -> set[str]:
     return {metric.name for metric in manifest.metrics}
 
 
+@pytest.mark.slow
 async def test_conditional_images(tmp_path: Path) -> None:
     manifest = fitted(tmp_path, MODEL, CONDITIONS)
     assert manifest.latent is not None
@@ -88,6 +89,7 @@ async def test_conditional_classes_and_bins(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(told, "class_probabilities"), read(encoded, "class_probabilities"), atol=1e-5)
 
 
+@pytest.mark.slow
 async def test_cards_told_their_suit(tmp_path: Path) -> None:
     manifest = fitted(tmp_path, MODEL + "[training.equivariance]\nepochs = 1\nweight = 1.0\n", "condition_on_suit = true\n", CARDS)
     assert "angle_correlation_worst" in metrics(manifest)
@@ -110,7 +112,7 @@ async def test_spectra_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(drawn, "spectra"), read(seen, "reconstruction"), atol=1e-4)
 
 
-@pytest.mark.parametrize(("model", "data"), [(TO_SPECTRA, FILES), (TO_SPECTRA, PATCHES), (FROM_SPECTRA, FILES)])
+@pytest.mark.parametrize(("model", "data"), [pytest.param(TO_SPECTRA, FILES, marks=pytest.mark.slow), (TO_SPECTRA, PATCHES), (FROM_SPECTRA, FILES)])
 async def test_from_one_kind_to_the_other(tmp_path: Path, model: str, data: str) -> None:
     manifest = fitted(tmp_path, model, 'output_unit = "nA"\n' if data == FILES else "", data)
     assert metrics(manifest) >= {"negative_elbo", "output_mse", "output_r2"}
@@ -145,6 +147,7 @@ async def test_semi_supervised_regression(tmp_path: Path, bins: str) -> None:
     np.testing.assert_allclose(read(drawn, "images"), read(seen, "reconstruction"), atol=1e-4)
 
 
+@pytest.mark.slow
 async def test_capacities(tmp_path: Path) -> None:
     model = CLASSES + "[training.content_capacity]\nnats = 3.0\n[training.class_capacity]\nnats = 0.7\n"
     assert "negative_elbo" in metrics(fitted(tmp_path, model))

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import torch
 
 from dichroic.bundle import Bundle, Metric, Preprocessing, TrainingData, read_bundle
@@ -61,6 +62,9 @@ SPECIFICATIONS = {
         12, 16, class_source="joint", class_names=("a", "b"), content_size=2, likelihood="gaussian", encoder_widths=(16,), decoder_widths=(16,)
     ),
 }
+# An export takes seconds: the others are tried with --long.
+TRIED = ("everything", "joint-full-circle", "rotation-translation", "semi-supervised-full-circle")
+KINDS = [kind if kind in TRIED else pytest.param(kind, marks=pytest.mark.slow) for kind in sorted(SPECIFICATIONS)]
 
 
 @dataclass(frozen=True)
