@@ -68,7 +68,7 @@ def main() -> int:
     known = path.with_name("active_expected.json")
     if not known.exists():
         found = {str(noise): {seed: expected(seed, noise) for seed in arguments.seeds} for noise in EXPECTED_NOISES}
-        known.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        known.write_text(_lines(found), encoding="utf-8")
     page = page_of(
         rows,
         json.loads(known.read_text(encoding="utf-8")),
@@ -170,6 +170,14 @@ def _classes(arrays: dict[str, Any], bundle: Path | None) -> Any:
     from training.report.graphs import LatentGraphs  # noqa: PLC0415
 
     return LatentGraphs(bundle).encode(arrays["patch"])["class_probabilities"].astype(np.float64)
+
+
+def _lines(found: Any, depth: int = 1) -> str:
+    """JSON, a line for each curve."""
+    if not isinstance(found, dict):
+        return json.dumps(found)
+    inner = ",\n".join(f"{' ' * depth}{json.dumps(str(key))}: {_lines(value, depth + 1)}" for key, value in found.items())
+    return f"{{\n{inner}\n{' ' * (depth - 1)}}}" + ("\n" if depth == 1 else "")
 
 
 def needed(row: dict[str, Any], target: float) -> int | None:

@@ -29,7 +29,7 @@ QUEUE_REQUESTS = Gauge("dichroic_queue_requests", "Requests waiting or running."
 QUEUE_BYTES = Gauge("dichroic_queue_bytes", "Bytes of arrays waiting or running.")
 SESSIONS = Gauge("dichroic_sessions", "Sessions in memory; others are in the journal alone.")
 SESSION_BYTES = Gauge("dichroic_session_bytes", "Bytes that sessions take in memory.")
-ACTION_TABLES = Gauge("dichroic_action_tables", "Tables of actions that plans are made of, one for each model, current, voltage and image time.")
+ACTION_TABLES = Gauge("dichroic_action_tables", "Tables of actions in memory, one for each model, current, voltage and image time.")
 
 # Looking a label set up takes as long as counting; there are few of them, since no caller can make one.
 _batch_rows = functools.cache(BATCH_ROWS.labels)

@@ -113,7 +113,7 @@ def fit_transition(fit: Fit, arrays: Mapping[str, Array], *, seed: int, show: bo
         network = MODELS[fit.model](training.members, scales, rate, widths=training.widths, seed=seed)
         trained = train(network, data, training, fit.likelihood, seed, show=show)
         tried.append((_held_out_nll(network, data, trained, training, fit.likelihood), network, trained, training, rate, constant))
-    _, network, trained, training, rate, constant = max(tried, key=lambda each: each[0])
+    _, network, trained, training, rate, constant = min(tried, key=lambda each: each[0])
     found = recalibrate(network, data, trained.left_out, fit.likelihood, training.shells) if fit.recalibrate else None
     student = None
     if fit.lesson is not None:
