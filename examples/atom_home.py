@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +23,7 @@ from dichroic import Client
 from dichroic.client import Plan
 from dichroic.errors import DichroicError
 from examples.atom_home_picture import Film
-from examples.local_service import running_service
+from examples.local_service import service_address
 from training.data.dune import BeyondCarbon, HumanPrior, Lattice, Microscope, Simple
 from training.data.dune.stem import draw_stem, find_atoms
 
@@ -110,7 +108,7 @@ def main() -> int:
     instrument = SimulatedInstrument(arguments.rates, field_of_view=arguments.field_of_view, seed=arguments.seed, stem=arguments.stem)
     film = Film(arguments.out)
     try:
-        with _address(arguments.server, arguments.bundles) as address, Client(address) as client:
+        with service_address(arguments.server, arguments.bundles) as address, Client(address) as client:
             journey = bring_home(client, instrument, arguments.model, np.array(arguments.goal), arguments.deadline, film)
     except DichroicError as error:
         print(f"error: {error} [{error.reason}]", file=sys.stderr)
@@ -170,15 +168,6 @@ def only_silicon(seen: Image) -> NDArray:
     """(2,) Å of the silicon atom; the service refuses images with none or several."""
     found = seen.atoms_xy_angstrom[seen.atomic_numbers == SILICON]
     return found[0] if len(found) else seen.atoms_xy_angstrom.mean(axis=0)
-
-
-@contextmanager
-def _address(server: str | None, bundles: Path) -> Iterator[str]:
-    if server is not None:
-        yield server
-        return
-    with running_service(bundles) as service:
-        yield service.grpc_address
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dichroic import Client
 from dichroic.errors import DichroicError
 from examples.closed_loop_picture import draw
-from examples.local_service import running_service
+from examples.local_service import service_address
 from training.data.patches_field import draw_patches_field
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
@@ -78,7 +76,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("closed_loop.png"))
     arguments = parser.parse_args()
     try:
-        with _address(arguments.server, arguments.bundles) as address, Client(address) as client:
+        with service_address(arguments.server, arguments.bundles) as address, Client(address) as client:
             run(client, arguments)
     except DichroicError as error:
         print(f"error: {error} [{error.reason}]", file=sys.stderr)
@@ -136,15 +134,6 @@ def maps_of(session: Any, candidates: dict[str, NDArray]) -> tuple[NDArray, NDAr
     part = told.part_names.index("position")
     shape = (GRID, GRID)
     return told.part_mean[:, part].reshape(shape), np.sqrt(told.part_variance[:, part]).reshape(shape)
-
-
-@contextmanager
-def _address(server: str | None, bundles: Path) -> Iterator[str]:
-    if server is not None:
-        yield server
-        return
-    with running_service(bundles) as service:
-        yield service.grpc_address
 
 
 if __name__ == "__main__":

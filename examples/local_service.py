@@ -54,6 +54,16 @@ def running_service(bundles: Path, *, timeout_s: float = 120.0) -> Iterator[Loca
             process.wait()
 
 
+@contextmanager
+def service_address(server: str | None, bundles: Path) -> Iterator[str]:
+    """HOST:PORT of the service that is named, or of one that runs for as long as the block does."""
+    if server is not None:
+        yield server
+        return
+    with running_service(bundles) as service:
+        yield service.grpc_address
+
+
 def _is_ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310 - loopback

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
-from dichroic.bundle import read_bundle
-from dichroic.errors import BundleRefusedError
 from training.errors import InputError
 from training.report.answers import answer
 from training.report.bound import draw_bound
@@ -15,13 +15,14 @@ from training.report.canvas import drawing
 from training.report.classes import draw_class_gallery, draw_confusion
 from training.report.components import draw_components
 from training.report.errors import draw_errors
-from training.report.graphs import LatentGraphs, version_folder
+from training.report.graphs import LatentGraphs
 from training.report.hops import draw_hop_calibration, draw_outcomes
 from training.report.learning import draw_learning
 from training.report.manifold import draw_manifold
 from training.report.maps import draw_maps
 from training.report.mechanism_graphs import MechanismGraphs
 from training.report.omissions import not_drawn, not_drawn_of_mechanism, not_drawn_of_transition
+from training.report.opened import opened, version_folder
 from training.report.poses import draw_poses
 from training.report.rate_maps import draw_rate_maps, draw_spread
 from training.report.reconstructions import draw_reconstructions
@@ -54,12 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
         InputError: the bundle, the data or the folder cannot be used.
     """
     found = version_folder(arguments.bundle)
-    kind = _kind(found)
-    if kind != "latent":
-        return (_report_mechanism if kind == "mechanism" else _report_transition)(arguments, found)
+    manifest = opened(found).manifest
+    folder = arguments.out or Path(f"report-{manifest.name}-{manifest.version}")
+    if manifest.kind != "latent":
+        return (_report_mechanism if manifest.kind == "mechanism" else _report_transition)(arguments, found, folder)
     graphs = LatentGraphs(found)
-    folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
-    _prepare(folder, graphs.folder)
+    _prepare(folder, found)
     given = subjects_from_file(graphs, arguments.data, arguments.channel) if arguments.data else fresh_subjects(graphs, arguments.seed)
     told = told_to(graphs) if given is None else told_to(graphs, given.conditions, given.targets, given.name)
     with drawing():
@@ -72,41 +73,32 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _kind(folder: Path) -> str:
-    try:
-        return read_bundle(folder).manifest.kind
-    except BundleRefusedError as error:
-        raise InputError("BUNDLE_REFUSED", error.message) from error
-
-
-def _report_mechanism(arguments: argparse.Namespace, found: Path) -> int:
+def _report_mechanism(arguments: argparse.Namespace, found: Path, folder: Path) -> int:
     """Parts, calibration, predictions and learning curves, all from what the bundle holds."""
     if arguments.data is not None or arguments.channel is not None:
         raise InputError("DATA_NOT_USED", "A mechanism bundle is drawn on the held-out points it holds itself; leave out --data and --channel.")
     graphs = MechanismGraphs(found)
-    folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
-    _prepare(folder, graphs.folder)
-    with drawing():
-        for draw in (draw_components, draw_calibration, draw_predicted, draw_learning):
-            for path in draw(graphs, folder):
-                print(path)
-    for line in not_drawn_of_mechanism(graphs):
-        print(line)
-    return 0
+    _prepare(folder, found)
+    draws = (draw_components, draw_calibration, draw_predicted, draw_learning)
+    return _written((partial(draw, graphs, folder) for draw in draws), not_drawn_of_mechanism(graphs))
 
 
-def _report_transition(arguments: argparse.Namespace, found: Path) -> int:
+def _report_transition(arguments: argparse.Namespace, found: Path, folder: Path) -> int:
     """Rate maps, spread, calibration and outcomes, all from what the bundle holds."""
     if arguments.data is not None or arguments.channel is not None:
         raise InputError("DATA_NOT_USED", "A transition bundle is drawn from its graphs and its own figures; leave out --data and --channel.")
     graphs = TransitionGraphs(found)
-    folder = arguments.out or Path(f"report-{graphs.manifest.name}-{graphs.manifest.version}")
-    _prepare(folder, graphs.folder)
+    _prepare(folder, found)
+    draws = (draw_rate_maps, draw_spread, draw_hop_calibration, draw_outcomes)
+    return _written((partial(draw, graphs, folder) for draw in draws), not_drawn_of_transition(graphs))
+
+
+def _written(draws: Iterable[Callable[[], list[Path]]], omitted: Sequence[str]) -> int:
     with drawing():
-        for draw in (draw_rate_maps, draw_spread, draw_hop_calibration, draw_outcomes):
-            for path in draw(graphs, folder):
+        for draw in draws:
+            for path in draw():
                 print(path)
-    for line in not_drawn_of_transition(graphs):
+    for line in omitted:
         print(line)
     return 0
 

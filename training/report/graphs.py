@@ -9,11 +9,11 @@ import onnx
 import onnxruntime
 from tqdm import tqdm
 
-from dichroic.bundle import LatentSection, Manifest, Preprocessing, Signature, TensorSpec, read_bundle, versions_in
-from dichroic.errors import BundleRefusedError
+from dichroic.bundle import LatentSection, Manifest, Preprocessing, Signature, TensorSpec
 from training.data.dataset import Array
 from training.errors import InputError
 from training.latent.history import HISTORY_NAME, read_history
+from training.report.opened import opened, version_folder
 
 
 class LatentGraphs:
@@ -29,10 +29,7 @@ class LatentGraphs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = version_folder(folder)
-        try:
-            bundle = read_bundle(self.folder)
-        except BundleRefusedError as error:
-            raise InputError("BUNDLE_REFUSED", error.message) from error
+        bundle = opened(self.folder)
         self.manifest: Manifest = bundle.manifest
         self.history = read_history(bundle.files[HISTORY_NAME]) if HISTORY_NAME in bundle.files else None
         if self.manifest.latent is None or self.manifest.preprocessing is None:
@@ -150,19 +147,3 @@ class LatentGraphs:
         ]
         names = [spec.name for spec in signature.outputs]
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
-
-
-def version_folder(folder: Path) -> Path:
-    """`<name>/<version>/` itself, or the highest version of `<name>/`.
-
-    Raises:
-        InputError: FILE_NOT_FOUND, BUNDLE_REFUSED: neither.
-    """
-    if not folder.is_dir():
-        raise InputError("FILE_NOT_FOUND", f"There is no folder {folder}; give BUNDLES/NAME/VERSION, or BUNDLES/NAME for its newest version.")
-    if (folder / "bundle.json").exists():
-        return folder
-    versions = versions_in(folder)
-    if not versions:
-        raise InputError("BUNDLE_REFUSED", f"{folder} holds neither a bundle nor versions of one; give BUNDLES/NAME or BUNDLES/NAME/VERSION.")
-    return folder / str(versions[-1])

@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime
 from scipy.linalg import solve_triangular
 
-from dichroic.bundle import Manifest, MechanismSection, Signature, read_bundle
+from dichroic.bundle import Manifest, MechanismSection, Signature
 from dichroic.bundle.arrays import unpack
 from dichroic.bundle.files import GOLDEN_NAME, POSTERIOR_NAME, WEIGHTS_NAME
 from dichroic.bundle.mechanism_section import Mechanism
-from dichroic.errors import BundleRefusedError
 from training.data.dataset import Array
 from training.errors import InputError
+from training.report.opened import opened
 
 HELD_OUT_NAME = "held_out.safetensors"
 
@@ -33,10 +33,7 @@ class MechanismGraphs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            bundle = read_bundle(folder)
-        except BundleRefusedError as error:
-            raise InputError("BUNDLE_REFUSED", error.message) from error
+        bundle = opened(folder)
         if bundle.manifest.mechanism is None:
             raise InputError("UNSUPPORTED_BUNDLE", f"{folder} is a bundle of kind {bundle.manifest.kind}, not mechanism.")
         self.manifest: Manifest = bundle.manifest

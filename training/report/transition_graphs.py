@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dichroic.bundle import Manifest, TransitionSection, read_bundle
+from dichroic.bundle import Manifest, TransitionSection
 from dichroic.bundle.files import WEIGHTS_NAME
-from dichroic.errors import BundleRefusedError
 from training.data.dataset import Array
 from training.data.dune.families import rates_from_source
 from training.data.dune.rates import RateModel
 from training.errors import InputError
 from training.export.sessions import GraphRunner
+from training.report.opened import opened
 
 # Neighbour 1 on +y, the others counter-clockwise after it.
 _FIRST = math.pi / 2
@@ -33,10 +33,7 @@ class TransitionGraphs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            bundle = read_bundle(folder)
-        except BundleRefusedError as error:
-            raise InputError("BUNDLE_REFUSED", error.message) from error
+        bundle = opened(folder)
         if bundle.manifest.transition is None:
             raise InputError("UNSUPPORTED_BUNDLE", f"{folder} is a bundle of kind {bundle.manifest.kind}, not transition.")
         self.manifest: Manifest = bundle.manifest
