@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -109,44 +106,6 @@ def tabulate(
     search.keep(_SLACK_S)
     choices = search.choices()
     return ActionTable(search.actions, choices, image_s, OpenLattice(search.actions, choices), bond_length, search.evaluated)
-
-
-class TableCache:
-    """Tables by model and context; the least recently used goes first. For use by several threads."""
-
-    def __init__(self, most: int = 64) -> None:
-        """Remembers that many."""
-        self._most = most
-        self._lock = threading.Lock()
-        self._tables: OrderedDict[Hashable, ActionTable] = OrderedDict()
-        self._making: dict[Hashable, threading.Lock] = {}
-
-    def get(self, key: Hashable, make: Callable[[], ActionTable]) -> ActionTable:
-        """The table of a key, made when it is not there; who asks for it meanwhile waits for the same one.
-
-        Args:
-            key: the model's digest, the context and whatever else `make` depends on.
-            make: makes it.
-        """
-        with self._lock:
-            if key in self._tables:
-                self._tables.move_to_end(key)
-                return self._tables[key]
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
-            with self._lock:
-                found = self._tables.get(key)
-            if found is None:
-                try:
-                    found = make()
-                finally:
-                    with self._lock:
-                        self._making.pop(key, None)
-                with self._lock:
-                    self._tables[key] = found
-                    while len(self._tables) > self._most:
-                        self._tables.popitem(last=False)
-            return found
 
 
 class _Search:

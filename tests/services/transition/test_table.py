@@ -1,11 +1,9 @@
-from threading import Barrier, Thread
-
 import numpy as np
 import pytest
 
 from services.transition.actions import Actions
 from services.transition.open_lattice import OpenLattice
-from services.transition.table import TableCache, tabulate
+from services.transition.table import tabulate
 from services.transition.values import NEUTRAL, Choices, Risk
 from tests.services.transition.conftest import CONTEXT
 from tests.services.transition.graphene import long_tailed, occupancy_by, peaked
@@ -62,42 +60,3 @@ def test_the_model_is_asked_in_the_context_and_members_are_kept():
     assert found.choices.image_s == found.image_s == 1.0
     landed = np.random.default_rng(0).random((4, found.choices.leaving.shape[1])) * 100
     assert (found.choices.costs(landed, Risk(worst=True)) > found.choices.costs(landed, NEUTRAL)).any()
-
-
-def test_a_table_is_made_once_for_all_who_wait():
-    cache, made, barrier, found = TableCache(), [], Barrier(4), []
-
-    def make():
-        made.append(1)
-        return object()
-
-    def ask():
-        barrier.wait()
-        found.append(cache.get("key", make))
-
-    threads = [Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 1
-    assert len({id(each) for each in found}) == 1
-
-
-def test_the_table_longest_unused_is_forgotten():
-    cache = TableCache(most=2)
-    first = cache.get("a", object)
-    cache.get("b", object)
-    assert cache.get("a", object) is first
-    cache.get("c", object)
-    assert cache.get("a", object) is first
-    again = []
-    cache.get("b", lambda: again.append(1))
-    assert again == [1]
-
-
-def test_a_table_that_could_not_be_made_is_asked_for_again():
-    cache = TableCache()
-    with pytest.raises(RuntimeError):
-        cache.get("a", lambda: (_ for _ in ()).throw(RuntimeError))
-    assert cache.get("a", lambda: "made") == "made"
