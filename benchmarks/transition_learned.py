@@ -21,7 +21,7 @@ import torch
 from benchmarks.transition_agents import Planner, peak_of
 from benchmarks.transition_planning import CHOOSING, DRAWS, DWELLS, EPISODES_OF_DRAW, HOPS, MEASURED, RESULTS, figures_of, spent_by
 from services.transition.chain import Chain
-from services.transition.table import tabulate
+from services.transition.table import SHELLS, tabulate
 from training.data.dune.episodes import Agent, Episodes
 from training.data.dune.greedy import PRIOR_PEAK_POSITION, greedy_at
 from training.data.dune.rates import BeyondCarbon, GaussianMixture, HumanPrior, RateModel, Simple
@@ -32,7 +32,6 @@ from training.transition.networks import RateNetwork
 from training.transition.pipeline import Fit, fit_transition
 
 TRANSITIONS, EPISODES, SEEDS = 20_000, 10_000, (20, 21, 22)
-SHELLS = 4
 FAMILIES: dict[str, RateModel] = {"prior": HumanPrior(), "simple": Simple(), "beyond": BeyondCarbon()}
 _TITLES = {"prior": "Human prior", "simple": "Simple rates", "beyond": "Rates that peak beyond the carbon, at 1.9 Å"}
 

@@ -11,7 +11,7 @@ DRAWN = {"mixtures": "Random mixtures, as the published simulator draws them"}
 _HEAD = """# Planning with rates that are known
 
 Written by `python -m benchmarks.transition_planning`. Agents are paired: the same starts, goals and random numbers. Dwells and positions of greedy
-agents are chosen on other episodes. *Shells*: hops from the dopant within which the outcome of a dwell is told; a model serves two. *Less time*:
+agents are chosen on other episodes. *Shells*: hops from the dopant within which the outcome of a dwell is told; a service plans by four. *Less time*:
 than the agent above the planner, mean over the episodes that both finish. *Bound*: the least mean time that any agent could take, by value iteration
 (see `benchmarks.transition_agents.room_left`): its beams lie on a grid of 0.1 Å, but for mixtures also on one of
 0.02 Å around those the planner uses, its dwells in steps of 0.25 s up to 10 s. Elsewhere

@@ -47,10 +47,11 @@ class ToyTransition:
             found[hop, beyond] = AGAIN / len(beyond)
         return found
 
-    def members(self, inputs: Arrays) -> Arrays:
-        """What the graph `members` answers."""
-        rates, _, occupancy = self._told(inputs)
-        return {"member_rates": rates, "member_occupancy": occupancy}
+    def rates(self, inputs: Arrays) -> Arrays:
+        """What the graph `rates` answers."""
+        far = ((inputs["beam_xy_angstrom"][:, None] - 0.9 * inputs["neighbours_xy_angstrom"]) ** 2).sum(axis=2)
+        bump = np.exp(-far / (2 * WIDTH**2)) * (inputs["current_na"] / CURRENT)[:, None] + 1e-9
+        return {"member_rates": bump[:, None] * np.array(self.peaks)[:, None]}
 
     def predict(self, inputs: Arrays) -> Arrays:
         """What the graph `predict` answers."""
@@ -59,9 +60,7 @@ class ToyTransition:
         return found | {f"{name}_sd": values.std(axis=1) for name, values in told.items()}
 
     def _told(self, inputs: Arrays) -> tuple[NDArray, NDArray, NDArray]:
-        far = ((inputs["beam_xy_angstrom"][:, None] - 0.9 * inputs["neighbours_xy_angstrom"]) ** 2).sum(axis=2)
-        bump = np.exp(-far / (2 * WIDTH**2)) * (inputs["current_na"] / CURRENT)[:, None] + 1e-9
-        rates = bump[:, None] * np.array(self.peaks)[:, None]
+        rates = self.rates(inputs)["member_rates"]
         total = rates.sum(axis=2, keepdims=True)
         stay = np.exp(-total * inputs["dwell_s"][:, None, None])
         first_hop = np.concatenate([stay, rates / total * (1 - stay)], axis=2)
@@ -117,7 +116,7 @@ def image(side: float = 24.0, noise: float = 0.0) -> tuple[NDArray, NDArray]:
 def write_toy_transition(bundles: Path, toy: ToyTransition = ToyTransition(), *, name: str = "dune") -> Path:
     """Writes the next version of the toy. Returns the version's folder."""
     outputs: dict[str, dict[str, tuple[int, ...]]] = {
-        "members": {"member_rates": (len(toy.peaks), 3), "member_occupancy": (len(toy.peaks), len(SITES) + 1)},
+        "rates": {"member_rates": (len(toy.peaks), 3)},
         "predict": {
             f"{what}_{of}": (size,) for what, size in (("rates", 3), ("first_hop", 4), ("occupancy", len(SITES) + 1)) for of in ("mean", "sd")
         },
@@ -125,7 +124,7 @@ def write_toy_transition(bundles: Path, toy: ToyTransition = ToyTransition(), *,
     signatures = {
         key: Signature(
             graph=f"{key}.onnx",
-            inputs=tuple(_spec(each, shape, UNITS[each]) for each, shape in STATE_INPUTS.items()),
+            inputs=tuple(_spec(each, shape, UNITS[each]) for each, shape in STATE_INPUTS[key].items()),
             outputs=tuple(_spec(each, shape, "1/s" if "rates" in each else "1") for each, shape in shapes.items()),
             max_batch=256,
         )
@@ -134,7 +133,7 @@ def write_toy_transition(bundles: Path, toy: ToyTransition = ToyTransition(), *,
     golden: Arrays = {}
     inputs = states(5, seed=7)
     for key in signatures:
-        golden |= {f"{key}/in/{each}": values for each, values in inputs.items()}
+        golden |= {f"{key}/in/{each}": inputs[each] for each in STATE_INPUTS[key]}
         for each, values in getattr(toy, key)(inputs).items():
             golden |= {f"{key}/out/{each}": values, f"{key}/atol/{each}": np.array([1e-12])}
     files = {signature.graph: _graph(toy, key, signature) for key, signature in signatures.items()}
@@ -177,6 +176,8 @@ def _graph(toy: ToyTransition, kind: str, signature: Signature) -> bytes:
         "axis_2": np.array([2], np.int64),
     }
     nodes = [
+        # The toy knows of no voltage, but a graph uses all of its inputs.
+        node("Mul", ["voltage_kv", "zero"], ["nothing"]),
         node("Unsqueeze", ["beam_xy_angstrom", "axis_1"], ["beam"]),
         node("Mul", ["neighbours_xy_angstrom", "reach"], ["centre"]),
         node("Sub", ["beam", "centre"], ["from"]),
@@ -184,17 +185,17 @@ def _graph(toy: ToyTransition, kind: str, signature: Signature) -> bytes:
         node("ReduceSum", ["square", "axis_2"], ["far"], keepdims=0),
         node("Mul", ["far", "half"], ["exponent"]),
         node("Exp", ["exponent"], ["shape"]),
-        node("Div", ["current_na", "reference"], ["share"]),
+        node("Div", ["current_na", "reference"], ["current"]),
+        node("Add", ["current", "nothing"], ["share"]),
         node("Unsqueeze", ["share", "axis_1"], ["shares"]),
         node("Mul", ["shape", "shares"], ["scaled"]),
         node("Add", ["scaled", "tiny"], ["bump"]),
         node("Unsqueeze", ["bump", "axis_1"], ["bumps"]),
         node("Mul", ["bumps", "peaks"], ["rates"]),
+    ]
+    hops = [
         node("ReduceSum", ["rates", "axis_2"], ["total"]),
-        # The toy knows of no voltage, but a graph uses all of its inputs.
-        node("Mul", ["voltage_kv", "zero"], ["nothing"]),
-        node("Add", ["dwell_s", "nothing"], ["dwell"]),
-        node("Unsqueeze", ["dwell", "axes_12"], ["dwells"]),
+        node("Unsqueeze", ["dwell_s", "axes_12"], ["dwells"]),
         node("Mul", ["total", "dwells"], ["hops"]),
         node("Neg", ["hops"], ["minus"]),
         node("Exp", ["minus"], ["stay"]),
@@ -204,9 +205,10 @@ def _graph(toy: ToyTransition, kind: str, signature: Signature) -> bytes:
         node("Concat", ["stay", "going"], ["first_hop"], axis=2),
         node("MatMul", ["first_hop", "spread"], ["occupancy"]),
     ]
-    if kind == "members":
-        nodes += [node("Identity", ["rates"], ["member_rates"]), node("Identity", ["occupancy"], ["member_occupancy"])]
+    if kind == "rates":
+        nodes += [node("Identity", ["rates"], ["member_rates"])]
     else:
+        nodes += hops
         for what in ("rates", "first_hop", "occupancy"):
             nodes += [
                 node("ReduceMean", [what, "axis_1"], [f"{what}_middle"]),

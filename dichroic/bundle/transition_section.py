@@ -13,13 +13,10 @@ from dichroic.honeycomb import MOST_SHELLS, surroundings
 
 Positive = Annotated[float, Field(gt=0)]
 Element = Annotated[int, Field(ge=1, le=118)]
-# Of every graph of the room: shapes of a row.
-STATE_INPUTS: dict[str, tuple[int, ...]] = {
-    "beam_xy_angstrom": (2,),
-    "neighbours_xy_angstrom": (3, 2),
-    "dwell_s": (),
-    "current_na": (),
-    "voltage_kv": (),
+# Of the room's graphs: shapes of a row.
+STATE_INPUTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "rates": {"beam_xy_angstrom": (2,), "neighbours_xy_angstrom": (3, 2), "current_na": (), "voltage_kv": ()},
+    "predict": {"beam_xy_angstrom": (2,), "neighbours_xy_angstrom": (3, 2), "dwell_s": (), "current_na": (), "voltage_kv": ()},
 }
 # Stay, and each neighbour.
 FIRST_HOP_OUTCOMES = 4
@@ -50,7 +47,7 @@ class TransitionSection(Section):
             beam lies on +x, exactly so for rotations alone.
         likelihood: what the outcomes of training were: the first hop within the dwell, or where the atom was at its end.
         spread: what tells how sure the rates are: members trained on bootstrap samples, or a student that learned their spread.
-        members: M, how many rates the graph `members` gives for each hop.
+        members: M, how many rates the graph `rates` gives for each hop.
         shells: hops from the origin to the last sites of `occupancy`.
         beam_radius_angstrom: the farthest that the beam stood from the atom in training.
         dwell_s: in training.
@@ -97,11 +94,11 @@ class TransitionSection(Section):
         Raises:
             ValueError: they disagree; names the signature and the tensor.
         """
-        if missing := sorted({"members", "predict"} - signatures.keys()):
+        if missing := sorted(STATE_INPUTS.keys() - signatures.keys()):
             raise ValueError(f"a bundle of kind 'transition' lacks the signatures {missing}")
         outcomes, sites = (FIRST_HOP_OUTCOMES,), (self.sites + 1,)
         told: dict[str, dict[str, tuple[int, ...]]] = {
-            "members": {"member_rates": (self.members, 3), "member_occupancy": (self.members, *sites)},
+            "rates": {"member_rates": (self.members, 3)},
             "predict": {
                 "rates_mean": (3,),
                 "rates_sd": (3,),
@@ -112,7 +109,7 @@ class TransitionSection(Section):
             },
         }
         for name, outputs in told.items():
-            _check(f"signatures.{name}: input", signatures[name].inputs, STATE_INPUTS)
+            _check(f"signatures.{name}: input", signatures[name].inputs, STATE_INPUTS[name])
             _check(f"signatures.{name}: output", signatures[name].outputs, outputs)
 
 

@@ -15,6 +15,8 @@ from services.transition.arrays import Float64, Int64
 
 # What the series may leave out, as a probability.
 _LEFT_OUT = 1e-12
+# Where rates and dwell make for more hops, they are taken for so many, as in a model's own graphs: an atom that is anywhere by then.
+_MOST_HOPS = 128.0
 
 
 class Rates(Protocol):
@@ -63,7 +65,7 @@ class Chain:
         leaving = rates.sum(axis=2)
         fastest = np.maximum(leaving.max(axis=1), 1e-300)
         hop, stay = rates / fastest[:, None, None], 1 - leaving / fastest[:, None]
-        mean = fastest[which] * dwell_s
+        mean = np.minimum(fastest[which] * dwell_s, _MOST_HOPS)
         term = np.zeros((len(rates), count + 1))
         term[:, 0] = 1
         log_weight = -mean

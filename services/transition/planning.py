@@ -14,7 +14,7 @@ from services.transition.assignment import assign
 from services.transition.bonds import NEIGHBOUR_DISTANCES
 from services.transition.observation import SILICON, check_atoms, find_dopants
 from services.transition.routes import Route, Ways, movable
-from services.transition.table import ActionTable
+from services.transition.table import SHELLS, ActionTable
 from services.transition.wishes import Wish, candidates, check_wish, goal_atoms
 
 # What every plan takes for granted.
@@ -22,7 +22,7 @@ ASSUMPTIONS = (
     "rates at every site are those of a perfect lattice in the same orientation",
     "dwells are independent given the site; the beam stands still relative to the sample within a dwell",
     "after every dwell an image shows the site; images move no atom",
-    "farther than the model's surroundings the dopant is taken for as far from the goal as it can be",
+    f"farther than {SHELLS} hops in one dwell the dopant is taken for as far from the goal as it can be",
     "edges, defects, forbidden sites and other dopants end the attempt",
     "probabilities are the mean over the model's members",
     "several dopants are moved one after another, each as the others stand now",

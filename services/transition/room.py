@@ -102,7 +102,7 @@ class TransitionRoom:
 
 
 def _key(model: ServingModel, wanted: Asked) -> Key:
-    return Key(model.identity.digest, wanted.current_na, wanted.voltage_kv, wanted.image_s, not wanted.wish.risk.neutral)
+    return Key(model.identity.digest, wanted.current_na, wanted.voltage_kv, wanted.image_s)
 
 
 def _planned(identity: Identity, section: TransitionSection, scene: Scene, wanted: Asked, table: ActionTable) -> NextStep:

@@ -16,6 +16,8 @@ from services.transition.values import NEUTRAL, Choices, Problem, Risk, action_c
 BOND_LENGTH = 1.42  # Å
 IMAGE_S = 2.0
 LONGEST_DWELL_S = 10.0
+# Hops within which the end of a dwell is told apart: rates that reach far carry an atom over several in one dwell, and plans gain by knowing where.
+SHELLS = 4
 BEAM_RADIUS = 3.0  # Å
 # Of the first grid: rates vary over some 0.4 Å.
 _SPACING = 0.3  # Å
@@ -33,7 +35,7 @@ _LOST_HOPS = 40
 
 
 class Occupancy(Protocol):
-    """Where a dopant is at the end of a dwell: a model's `predict` graph, or true rates."""
+    """Where a dopant is at the end of a dwell: a `Chain` of a model's rates, or the truth."""
 
     def __call__(self, beam: Float64, neighbours: Float64, dwell_s: Float64, context: Float64) -> Float64:
         """Probabilities of the sites of the surroundings, elsewhere last.
@@ -75,7 +77,7 @@ def tabulate(
     occupancy: Occupancy,
     context: tuple[float, float],
     *,
-    shells: int = 2,
+    shells: int = SHELLS,
     image_s: float = IMAGE_S,
     bond_length: float = BOND_LENGTH,
     beam_radius: float = BEAM_RADIUS,

@@ -16,7 +16,8 @@ from dichroic.errors import CancelledError, QueueFullError
 from services.engine.lanes import Lanes, late
 from services.engine.model import ServingModel
 from services.transition.arrays import Float64
-from services.transition.table import LONGEST_DWELL_S, ActionTable, tabulate
+from services.transition.chain import Chain
+from services.transition.table import LONGEST_DWELL_S, SHELLS, ActionTable, tabulate
 
 # A table takes some megabytes, most of them its open lattice.
 MOST_TABLES = 32
@@ -29,13 +30,12 @@ MAKING_S = 120.0
 
 @dataclass(frozen=True)
 class Key:
-    """What a table depends on. `members`: actions are told by each member of the ensemble, not by their mean."""
+    """What a table depends on."""
 
     digest: str
     current_na: float
     voltage_kv: float
     image_s: float
-    members: bool
 
 
 class Tables:
@@ -106,7 +106,6 @@ class Tables:
     async def _make(self, key: Key, model: ServingModel, section: TransitionSection) -> ActionTable:
         loop = asyncio.get_running_loop()
         until = loop.time() + MAKING_S
-        signature, output = ("members", "member_occupancy") if key.members else ("predict", "occupancy_mean")
         given_up = False
         asking: asyncio.Task[Any] | None = None
 
@@ -116,25 +115,24 @@ class Tables:
                 raise late()
             asking = asyncio.current_task()
             # By the engine, as any request: in its lane, within its budget, beside everybody else's rows.
-            return await model.run(signature, inputs, until)
+            return await model.run("rates", inputs, until)
 
-        def occupancy(beam: Float64, neighbours: Float64, dwell_s: Float64, context: Float64) -> Float64:
+        def rates(beam: Float64, neighbours: Float64, context: Float64) -> Float64:
             inputs: Arrays = {
                 "beam_xy_angstrom": beam,
                 "neighbours_xy_angstrom": neighbours,
-                "dwell_s": dwell_s,
                 "current_na": np.ascontiguousarray(context[:, 0]),
                 "voltage_kv": np.ascontiguousarray(context[:, 1]),
             }
-            return asyncio.run_coroutine_threadsafe(ask(inputs), loop).result(MAKING_S)[output]
+            return asyncio.run_coroutine_threadsafe(ask(inputs), loop).result(MAKING_S)["member_rates"]
 
         try:
             return await self._lanes.run(
                 until,
                 tabulate,
-                occupancy,
+                Chain(rates, SHELLS),
                 (key.current_na, key.voltage_kv),
-                shells=section.shells,
+                shells=SHELLS,
                 image_s=key.image_s,
                 bond_length=section.bond_length_angstrom,
                 beam_radius=section.beam_radius_angstrom,

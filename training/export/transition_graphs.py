@@ -19,32 +19,28 @@ from torch import Tensor, nn
 from dichroic.bundle import Signature
 from dichroic.honeycomb import surroundings
 from training.export.graphs import exported, value_info
-from training.transition.distil import Student
-from training.transition.networks import BOND_LENGTH, Canonical, Equivariant, RateNetwork
+from training.transition.chain import DEGREE, LEAST_RATE, MOST_HOPS, SQUARINGS
+from training.transition.distil import LEAST_LOG_SD, MOST_LOG_SD, SD_SHIFT, Student
+from training.transition.networks import BOND_LENGTH, LEAST_LOG_RATE, MOST_LOG_RATE, SMOOTH, Canonical, Equivariant, RateNetwork
 
-# As in training/transition/networks.py, distil.py and chain.py: parity would tell.
-_SMOOTH = 0.25
-_LEAST_LOG_RATE, _MOST_LOG_RATE = -20.0, 5.0
-_SD_SHIFT, _LEAST_LOG_SD, _MOST_LOG_SD = 2.0, -7.0, 1.5
-_SQUARINGS, _DEGREE, _MOST_HOPS = 8, 12, 128.0
-_LEAST_RATE = 1e-12
 _EXAMPLE_ROWS = 3
 
 
 class SiteRates(nn.Module):
-    """(n, M, 3 S) 1/s of an equivariant network or a student, at every site of the surroundings."""
+    """(n, M, 3 S) 1/s of an equivariant network or a student, at every site of the surroundings; of 0 shells, at the atom alone."""
 
     def __init__(self, network: Equivariant | Student, shells: int) -> None:
         super().__init__()
         inner = network.network if isinstance(network, Student) else network
-        sites = surroundings(shells)
+        sites = surroundings(max(shells, 1))
+        self.count, self.student = len(sites) if shells else 1, isinstance(network, Student)
         sign = 1.0 - 2.0 * sites.sublattice[:, None]
         # sign (beam − site), as a product with the neighbours and the beam.
-        self.register_buffer("relative", _constant(sign * np.concatenate([-sites.steps, np.ones((len(sites), 1))], axis=1)))
+        relative = sign * np.concatenate([-sites.steps, np.ones((len(sites), 1))], axis=1)
+        self.register_buffer("relative", _constant(relative[: self.count]))
         self.register_buffer("quarter_turn", _constant([[0.0, -1.0], [1.0, 0.0]]))
-        self.register_buffer("each_site", _constant(np.ones((len(sites), 1))))
-        self.register_buffer("each_hop", _constant(np.ones((1, 3 * len(sites)))))
-        self.count, self.student = len(sites), isinstance(network, Student)
+        self.register_buffer("each_site", _constant(np.ones((self.count, 1))))
+        self.register_buffer("each_hop", _constant(np.ones((1, 3 * self.count))))
         self.varies, self.recalibrated = [value != 0 for value in inner.inverse.tolist()], float(network.sharpness) != 1.0
         self.register_buffer("centre", inner.centre.clone())
         self.register_buffer("inverse", inner.inverse.clone())
@@ -57,7 +53,7 @@ class SiteRates(nn.Module):
         biases = [each.detach().double().transpose(-1, -2) for each in inner.layers.biases]
         if isinstance(network, Student):
             weights, biases = [each[0] for each in weights], [each[0] for each in biases]
-            biases[-1] = biases[-1] - _constant([[0.0], [_SD_SHIFT]])
+            biases[-1] = biases[-1] - _constant([[0.0], [SD_SHIFT]])
             self.register_buffer("offsets", network.offsets.double()[:, None].clone())
         self.weights = nn.ParameterList([nn.Parameter(each.contiguous(), requires_grad=False) for each in weights])
         self.biases = nn.ParameterList([nn.Parameter(each.contiguous(), requires_grad=False) for each in biases])
@@ -70,7 +66,7 @@ class SiteRates(nn.Module):
         units = of_neighbours / (BOND_LENGTH * bond)
         along = torch.matmul(relative, units).reshape(-1, 1, 3 * self.count)
         across = torch.matmul(relative, torch.matmul(self.quarter_turn, units)).reshape(-1, 1, 3 * self.count)
-        columns = [along, torch.sqrt(across * across + _SMOOTH**2) - _SMOOTH]
+        columns = [along, torch.sqrt(across * across + SMOOTH**2) - SMOOTH]
         if self.varies[0]:
             columns.append(self._standard(0, self.each_site * bond).reshape(-1, 1, 3 * self.count))
         if self.varies[1]:
@@ -82,13 +78,13 @@ class SiteRates(nn.Module):
             hidden = hidden[:, None]
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = torch.matmul(weight, hidden * torch.sigmoid(hidden) if k else hidden) + bias
-        return torch.exp(self._recalibrated(torch.clamp(self._log_rates(hidden), _LEAST_LOG_RATE, _MOST_LOG_RATE)))
+        return torch.exp(self._recalibrated(torch.clamp(self._log_rates(hidden), LEAST_LOG_RATE, MOST_LOG_RATE)))
 
     def _log_rates(self, told: Tensor) -> Tensor:
         if not self.student:
             return told.reshape(-1, told.shape[1], 3 * self.count)
         mean, log_sd = torch.split(told, 1, dim=1)
-        return mean + self.offsets * torch.exp(torch.clamp(log_sd, _LEAST_LOG_SD, _MOST_LOG_SD))
+        return mean + self.offsets * torch.exp(torch.clamp(log_sd, LEAST_LOG_SD, MOST_LOG_SD))
 
     def _standard(self, column: int, values: Tensor) -> Tensor:
         return (values - self.centre[column]) * self.inverse[column]
@@ -125,7 +121,7 @@ class Chain(nn.Module):
         self.register_buffer("generator", _constant(generator.reshape(3 * len(neighbour), -1)))
         self.register_buffer("unit", _constant(np.eye(self.size)))
         # The series in blocks of four powers (Paterson and Stockmeyer, 1973): what multiplies 1; A, A², A³.
-        factorial = np.array([1 / math.factorial(k) for k in range(_DEGREE)]).reshape(3, 4)
+        factorial = np.array([1 / math.factorial(k) for k in range(DEGREE)]).reshape(3, 4)
         self.register_buffer("constants", _constant(factorial[:, :1, None] * np.eye(self.size)))
         self.register_buffer("coefficients", _constant(factorial[:, 1:]))
 
@@ -133,12 +129,12 @@ class Chain(nn.Module):
         """See the class."""
         change = torch.matmul(rates, self.generator)
         # The most negative entry of Q is minus the fastest rate of leaving a site.
-        fastest = torch.clamp(-change.amin(dim=2, keepdim=True), min=_LEAST_RATE)
-        mean = torch.clamp(fastest * dwell.reshape(-1, 1, 1), max=_MOST_HOPS) * 2.0**-_SQUARINGS
+        fastest = torch.clamp(-change.amin(dim=2, keepdim=True), min=LEAST_RATE)
+        mean = torch.clamp(fastest * dwell.reshape(-1, 1, 1), max=MOST_HOPS) * 2.0**-SQUARINGS
         chance = (change / fastest).reshape(-1, self.members, self.size, self.size) + self.unit
         mean = mean[..., None]
         found = torch.exp(-mean) * self._exponential(mean * chance)
-        for _ in range(_SQUARINGS - 1):
+        for _ in range(SQUARINGS - 1):
             found = torch.matmul(found, found)
         return torch.matmul(found[:, :, :1], found).reshape(-1, self.members, self.size)
 
@@ -149,22 +145,22 @@ class Chain(nn.Module):
         powers = torch.cat((first, second, third), dim=2).reshape(-1, self.members, 3, self.size * self.size)
         blocks = torch.matmul(self.coefficients, powers).reshape(-1, self.members, 3, self.size, self.size) + self.constants
         lowest, middle, highest = (each.reshape(-1, self.members, self.size, self.size) for each in torch.split(blocks, 1, dim=2))
-        total = torch.matmul(highest + fourth / math.factorial(_DEGREE), fourth) + middle
+        total = torch.matmul(highest + fourth / math.factorial(DEGREE), fourth) + middle
         return torch.matmul(total, fourth) + lowest
 
 
-class ServedMembers(nn.Module):
-    """Signature `members`; see training/transition/predict.py."""
+class ServedRates(nn.Module):
+    """Signature `rates`; see training/transition/predict.py."""
 
-    def __init__(self, network: RateNetwork, shells: int) -> None:
+    def __init__(self, network: RateNetwork) -> None:
         super().__init__()
-        self.rates = CanonicalRates(network, shells) if isinstance(network, Canonical) else SiteRates(network, shells)  # type: ignore[arg-type]
-        self.chain = Chain(network.members, shells)
+        self.rates = network if isinstance(network, Canonical) else SiteRates(network, 0)  # type: ignore[arg-type]
 
-    def forward(self, beam: Tensor, neighbours: Tensor, dwell: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor, Tensor]:
-        """See Members."""
-        rates = self.rates(beam, neighbours, current, voltage)
-        return rates[:, :, :3], self.chain(rates, dwell)
+    def forward(self, beam: Tensor, neighbours: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor]:
+        """See Rates."""
+        if isinstance(self.rates, Canonical):
+            return (self.rates(beam, neighbours, torch.stack((current, voltage), dim=1)),)
+        return (self.rates(beam, neighbours, current, voltage),)
 
 
 class ServedPredict(nn.Module):
@@ -172,23 +168,22 @@ class ServedPredict(nn.Module):
 
     def __init__(self, network: RateNetwork, shells: int) -> None:
         super().__init__()
-        self.members = ServedMembers(network, shells)
+        self.rates = CanonicalRates(network, shells) if isinstance(network, Canonical) else SiteRates(network, shells)  # type: ignore[arg-type]
+        self.chain = Chain(network.members, shells)
 
     def forward(self, beam: Tensor, neighbours: Tensor, dwell: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor, ...]:
         """See Predict."""
-        rates, occupied = self.members(beam, neighbours, dwell, current, voltage)
+        at_sites = self.rates(beam, neighbours, current, voltage)
+        rates, occupied = at_sites[:, :, :3], self.chain(at_sites, dwell)
         total = rates.sum(dim=2, keepdim=True)
         stay = torch.exp(-(total * dwell.reshape(-1, 1, 1)))
         values = torch.cat((rates, stay, rates * ((1 - stay) / total), occupied), dim=2)
         mean = values.mean(dim=1, keepdim=True)
         apart = values - mean
         sd = torch.sqrt((apart * apart).mean(dim=1))
-        sizes = [3, 4, self.members.chain.size]
+        sizes = [3, 4, self.chain.size]
         means, sds = torch.split(mean.reshape(-1, sum(sizes)), sizes, dim=1), torch.split(sd, sizes, dim=1)
         return tuple(each for pair in zip(means, sds, strict=True) for each in pair)
-
-
-SERVED: dict[str, type[ServedMembers | ServedPredict]] = {"members": ServedMembers, "predict": ServedPredict}
 
 
 def transition_graphs(network: RateNetwork, shells: int, signatures: dict[str, Signature]) -> dict[str, onnx.ModelProto]:
@@ -199,7 +194,8 @@ def transition_graphs(network: RateNetwork, shells: int, signatures: dict[str, S
         shells: of the surroundings.
         signatures: what they take and give.
     """
-    return {name: _graph(SERVED[name](network, shells), signature) for name, signature in signatures.items()}
+    modules: dict[str, nn.Module] = {"rates": ServedRates(network), "predict": ServedPredict(network, shells)}
+    return {name: _graph(modules[name], signature) for name, signature in signatures.items()}
 
 
 def _graph(module: nn.Module, signature: Signature) -> onnx.ModelProto:

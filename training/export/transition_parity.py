@@ -13,7 +13,7 @@ from dichroic.bundle import Signature, TransitionSection
 from training.export.parity import Parity, ParityError
 from training.export.sessions import GraphRunner
 from training.transition.figures import Served
-from training.transition.predict import Members, Predict
+from training.transition.predict import Predict, Rates
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -21,7 +21,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 EXACT = 1e-10
 _BATCHED = 1e-10
 _ROWS, _SEED = 64, 20240229
-_REFERENCES = {"members": Members, "predict": Predict}
 _LONGEST = 3.0  # dwells of the trained range's end
 
 
@@ -34,12 +33,14 @@ def check_transition_parity(
         ParityError: a difference above EXACT of an output's largest value, or an answer that is not finite.
     """
     worst = Parity(0.0, "")
-    inputs = drawn_states(section, _ROWS, _SEED)
+    states = drawn_states(section, _ROWS, _SEED)
+    references = {"rates": Rates(served.network), "predict": Predict(served.network, served.shells)}
     for name, signature in declared.items():
+        inputs = {spec.name: states[spec.name] for spec in signature.inputs}
         runner = GraphRunner(graphs[name], weights, [spec.name for spec in signature.outputs])
         told = runner.run(inputs)
         with torch.no_grad():
-            reference = _REFERENCES[name](served.network, served.shells)(*(torch.from_numpy(inputs[spec.name]) for spec in signature.inputs))
+            reference = references[name](*map(torch.from_numpy, inputs.values()))
         alone = [runner.run({key: values[row : row + 1] for key, values in inputs.items()}) for row in range(_ROWS)]
         for spec, wanted in zip(signature.outputs, reference, strict=True):
             scale = max(float(wanted.abs().max()), np.finfo(np.float64).tiny)

@@ -13,11 +13,8 @@ _MATRICES, _MOST_ROWS = 24, 4096
 def signatures(section: TransitionSection) -> dict[str, Signature]:
     """Of both graphs, by name."""
     members, sites = section.members, section.sites + 1
-    state = _state(section)
-    each = (
-        _spec("member_rates", (members, 3), ("member", "neighbour"), "1/s", "rate of the hop to each neighbour, in the order given", low=0.0),
-        _share("member_occupancy", (members, sites), ("member", "site"), "where the atom is at the end of the dwell; the last: elsewhere"),
-    )
+    meaning = "rate of the hop to each neighbour, in the order given"
+    each = (_spec("member_rates", (members, 3), ("member", "neighbour"), "1/s", meaning, low=0.0),)
     over = "over the members"
     told = (
         _spec("rates_mean", (3,), ("neighbour",), "1/s", f"mean {over} of the rate of the hop to each neighbour, in the order given", low=0.0),
@@ -29,12 +26,12 @@ def signatures(section: TransitionSection) -> dict[str, Signature]:
     )
     room = max(1, min(_MOST_ROWS, _ACTIVATION_BYTES // (8 * _MATRICES * members * sites**2)))
     return {
-        name: Signature(graph=f"{name}.onnx", inputs=state, outputs=outputs, max_batch=room)
-        for name, outputs in (("members", each), ("predict", told))
+        name: Signature(graph=f"{name}.onnx", inputs=_state(section, name), outputs=outputs, max_batch=most)
+        for name, outputs, most in (("rates", each, _MOST_ROWS), ("predict", told, room))
     }
 
 
-def _state(section: TransitionSection) -> tuple[TensorSpec, ...]:
+def _state(section: TransitionSection, signature: str) -> tuple[TensorSpec, ...]:
     atom = "relative to the atom; x right, y up"
     told: dict[str, tuple[tuple[str, ...], str, str, float | None, float | None]] = {
         "beam_xy_angstrom": (("axis",), "Å", f"where the beam stands, {atom}", None, None),
@@ -44,7 +41,8 @@ def _state(section: TransitionSection) -> tuple[TensorSpec, ...]:
         "voltage_kv": ((), "kV", "of the beam", section.voltage_kv.low, section.voltage_kv.high),
     }
     return tuple(
-        _spec(name, shape, told[name][0], told[name][1], told[name][2], low=told[name][3], high=told[name][4]) for name, shape in STATE_INPUTS.items()
+        _spec(name, shape, told[name][0], told[name][1], told[name][2], low=told[name][3], high=told[name][4])
+        for name, shape in STATE_INPUTS[signature].items()
     )
 
 

@@ -66,7 +66,7 @@ def _plane(graphs: TransitionGraphs) -> tuple[Array, Array]:
     axis = np.linspace(-reach, reach, _PIXELS)
     y, x = np.meshgrid(axis, axis, indexing="ij")
     beam = np.stack([x.ravel(), y.ravel()], axis=1)
-    return beam, graphs.ask("members", beam, np.full(len(beam), graphs.section.dwell_s.high))["member_rates"]
+    return beam, graphs.ask("rates", beam)["member_rates"]
 
 
 def _map(axes: Axes, graphs: TransitionGraphs, values: Array, high: float, marked: int | None = None) -> AxesImage:

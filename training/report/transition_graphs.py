@@ -62,10 +62,11 @@ class TransitionGraphs:
         """The same in words."""
         return f"at {self.context[0]:.3g} nA and {self.context[1]:.3g} kV"
 
-    def ask(self, signature: str, beam: Array, dwell_s: Array) -> dict[str, Array]:
-        """Outputs of a graph for beams (n, 2) Å and dwells (n,) s about the atom with `neighbours`."""
+    def ask(self, signature: str, beam: Array, dwell_s: Array | None = None) -> dict[str, Array]:
+        """Outputs of a graph for beams (n, 2) Å about the atom with `neighbours`, and for dwells (n,) s where it takes them."""
         most = self.manifest.signatures[signature].max_batch
-        inputs = {"beam_xy_angstrom": beam, "neighbours_xy_angstrom": self._repeated(len(beam)), "dwell_s": dwell_s}
+        inputs = {"beam_xy_angstrom": beam, "neighbours_xy_angstrom": self._repeated(len(beam))}
+        inputs |= {} if dwell_s is None else {"dwell_s": dwell_s}
         inputs |= {name: np.full(len(beam), value) for name, value in zip(("current_na", "voltage_kv"), self.context, strict=True)}
         parts = [
             self._runners[signature].run({name: np.ascontiguousarray(values[start : start + most]) for name, values in inputs.items()})

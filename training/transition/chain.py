@@ -15,13 +15,13 @@ from torch import Tensor
 
 from dichroic.honeycomb import surroundings
 
-# exp(QT) = (exp(QT / 2^_SQUARINGS))^(2^_SQUARINGS), with that by its series up to _DEGREE: what it leaves out is at most 4e-12 of a
+# exp(QT) = (exp(QT / 2^SQUARINGS))^(2^SQUARINGS), with that by its series up to DEGREE: what it leaves out is at most 4e-12 of a
 # probability at qT = 128, and 1e-22 at 20. Where rates and dwell make for more hops than MOST_HOPS, they are taken for so many.
-_SQUARINGS, _DEGREE = 8, 12
+SQUARINGS, DEGREE = 8, 12
 MOST_HOPS = 128.0
 # What the row's series leaves out at most, as a probability.
 _LEFT_OUT = 1e-13
-_LEAST_RATE = 1e-12  # 1/s, of q where nothing moves
+LEAST_RATE = 1e-12  # 1/s, of q where nothing moves
 
 
 def occupancy(rates_at: Tensor, dwell: Tensor, shells: int) -> Tensor:
@@ -37,14 +37,14 @@ def occupancy(rates_at: Tensor, dwell: Tensor, shells: int) -> Tensor:
     """
     count = len(surroundings(shells))
     leaving = rates_at.sum(dim=2)
-    fastest = torch.clamp(leaving.amax(dim=1), min=_LEAST_RATE)
-    hops = torch.clamp(fastest * dwell, max=MOST_HOPS) / 2.0**_SQUARINGS
+    fastest = torch.clamp(leaving.amax(dim=1), min=LEAST_RATE)
+    hops = torch.clamp(fastest * dwell, max=MOST_HOPS) / 2.0**SQUARINGS
     moves = torch.matmul((rates_at / fastest[:, None, None]).reshape(-1, 3 * count), _places(shells, rates_at))
     # Elsewhere keeps what it has: nothing leaves it.
     kept = torch.nn.functional.pad(1 - leaving / fastest[:, None], (0, 1), value=1.0)
     chance = moves.reshape(-1, count + 1, count + 1) + kept[:, :, None] * torch.eye(count + 1, dtype=rates_at.dtype)
     found = _series(chance, hops)
-    for _ in range(_SQUARINGS - 1):
+    for _ in range(SQUARINGS - 1):
         found = torch.matmul(found, found)
     return torch.matmul(found[:, :1], found)[:, 0]
 
@@ -63,7 +63,7 @@ def occupancy_rows(rates: Tensor, dwell: Tensor, shells: int) -> Tensor:
     sites, inner, crossing = _indices(shells)
     leaving = rates.sum(dim=1)
     # Any q that is fast enough gives the same sum, so that none of the gradient is its own.
-    fastest = torch.clamp(leaving.detach().amax(dim=0), min=_LEAST_RATE)
+    fastest = torch.clamp(leaving.detach().amax(dim=0), min=LEAST_RATE)
     mean = fastest * dwell
     hop, stay = rates / fastest, 1 - leaving / fastest
     none = torch.zeros_like(mean)[None]
@@ -95,11 +95,11 @@ def _series(chance: Tensor, mean: Tensor) -> Tensor:
     third, fourth = torch.matmul(second, chance), torch.matmul(second, second)
     # What is multiplied by the fourth power twice, once and not at all: rows of coefficients times the lower powers.
     powers = torch.stack((unit + 0 * chance, chance, second, third), dim=1).reshape(-1, 4, size * size)
-    order = torch.arange(_DEGREE, dtype=chance.dtype).reshape(1, 3, 4)
-    factorial = torch.tensor([math.factorial(k) for k in range(_DEGREE + 1)], dtype=chance.dtype)
+    order = torch.arange(DEGREE, dtype=chance.dtype).reshape(1, 3, 4)
+    factorial = torch.tensor([math.factorial(k) for k in range(DEGREE + 1)], dtype=chance.dtype)
     weight, mean = torch.exp(-mean)[:, None, None], mean[:, None, None]
-    blocks = torch.matmul(weight * mean**order / factorial[:_DEGREE].reshape(1, 3, 4), powers).reshape(-1, 3, size, size)
-    total = blocks[:, 2] + weight * mean**_DEGREE / factorial[_DEGREE] * fourth
+    blocks = torch.matmul(weight * mean**order / factorial[:DEGREE].reshape(1, 3, 4), powers).reshape(-1, 3, size, size)
+    total = blocks[:, 2] + weight * mean**DEGREE / factorial[DEGREE] * fourth
     for first in (1, 0):
         total = blocks[:, first] + torch.matmul(total, fourth)
     return total

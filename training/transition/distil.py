@@ -23,6 +23,8 @@ _STREAM = 10
 # A member's log rate is no lower than this in the lesson: what never happens is as good as what happens once in a day.
 _LEAST_LOG_RATE = -12.0
 _LEAST_SD = 1e-3
+# The second output is ln σ + SD_SHIFT, so that a network begins with little spread; and what ln σ may be.
+SD_SHIFT, LEAST_LOG_SD, MOST_LOG_SD = 2.0, -7.0, 1.5
 # What a hop that never happens counts in the lesson, of what the fastest does; and steps in which the learning rate rises.
 _FORGOTTEN, _RISE = 0.02, 100
 
@@ -63,7 +65,7 @@ class Student(RateNetwork):
     def mean_and_sd(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """Of ln(r s), over the ensemble: (..., 3) each."""
         told = self.network.outputs(prepared)[0]
-        return told[..., 0], torch.exp(torch.clamp(told[..., 1] - 2.0, -7.0, 1.5))
+        return told[..., 0], torch.exp(torch.clamp(told[..., 1] - SD_SHIFT, LEAST_LOG_SD, MOST_LOG_SD))
 
     def raw_log_rates(self, prepared: Prepared) -> Tensor:
         """See RateNetwork."""

@@ -19,9 +19,9 @@ from training.transition.states import Scales
 
 BOND_LENGTH = 1.42  # Å, the unit of lengths inside the networks
 # |across| is smoothed over so many bond lengths: √(across² + c²) − c has no kink where the beam crosses the bond.
-_SMOOTH = 0.25
+SMOOTH = 0.25
 # Logarithms of rates in 1/s that a network may give: what lies beyond is a network far outside of what it was trained on.
-_LEAST_LOG_RATE, _MOST_LOG_RATE = -20.0, 5.0
+LEAST_LOG_RATE, MOST_LOG_RATE = -20.0, 5.0
 _LEAST_TOTAL = 1e-9  # 1/s
 
 
@@ -96,7 +96,7 @@ class RateNetwork(nn.Module, ABC):
 
     def log_rates(self, prepared: Prepared) -> Tensor:
         """ln(r s) (M, ..., 3), in the request's order, of the weights' dtype."""
-        raw = torch.clamp(self.raw_log_rates(prepared), _LEAST_LOG_RATE, _MOST_LOG_RATE)
+        raw = torch.clamp(self.raw_log_rates(prepared), LEAST_LOG_RATE, MOST_LOG_RATE)
         return (self.pivot + self.sharpness * (raw - self.pivot)).to(raw.dtype)
 
     def forward(self, beam: Tensor, neighbours: Tensor, context: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class Equivariant(RateNetwork):
         along = (x * to_x + y * to_y) / (self.unit * bond)
         across = (to_x * y - to_y * x) / (self.unit * bond)
         distance, current, voltage = self._standard(bond, context[..., None, :])
-        columns = (along, torch.sqrt(across * across + _SMOOTH**2) - _SMOOTH, distance, current.expand_as(along), voltage.expand_as(along))
+        columns = (along, torch.sqrt(across * across + SMOOTH**2) - SMOOTH, distance, current.expand_as(along), voltage.expand_as(along))
         return Prepared(torch.stack(columns, dim=-1).to(self.dtype), torch.zeros((*along.shape[:-1], 0), dtype=torch.int64))
 
     def raw_log_rates(self, prepared: Prepared) -> Tensor:

@@ -12,32 +12,26 @@ from training.transition.chain import occupancy
 from training.transition.networks import RateNetwork
 
 
-class Members(nn.Module):
-    """Signature `members`."""
+class Rates(nn.Module):
+    """Signature `rates`."""
 
-    def __init__(self, network: RateNetwork, shells: int) -> None:
+    def __init__(self, network: RateNetwork) -> None:
         super().__init__()
-        self.network, self.shells = network, shells
+        self.network = network
 
-    def forward(self, beam: Tensor, neighbours: Tensor, dwell: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, beam: Tensor, neighbours: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor]:
         """What each member says of a state.
 
         Args:
             beam: (n, 2) Å, relative to the atom.
             neighbours: (n, 3, 2) Å, relative to the atom.
-            dwell: (n,) s.
             current: (n,) nA.
             voltage: (n,) kV.
 
         Returns:
-            member_rates (n, M, 3) 1/s, and member_occupancy (n, M, S + 1): the sites of `surroundings(shells)` at the end of the dwell, then
-            elsewhere.
+            member_rates (n, M, 3) 1/s, in the order of the neighbours.
         """
-        at_sites = self.network.rates_at_sites(beam, neighbours, torch.stack((current, voltage), dim=1), self.shells)
-        _, members, sites, _ = at_sites.shape
-        each = dwell[:, None].expand(-1, members).reshape(-1)
-        occupied = occupancy(at_sites.reshape(-1, sites, 3), each, self.shells)
-        return at_sites[:, :, 0], occupied.reshape(-1, members, sites + 1)
+        return (self.network(beam, neighbours, torch.stack((current, voltage), dim=1)),)
 
 
 class Predict(nn.Module):
@@ -45,16 +39,27 @@ class Predict(nn.Module):
 
     def __init__(self, network: RateNetwork, shells: int) -> None:
         super().__init__()
-        self.members = Members(network, shells)
+        self.network, self.shells = network, shells
 
     def forward(self, beam: Tensor, neighbours: Tensor, dwell: Tensor, current: Tensor, voltage: Tensor) -> tuple[Tensor, ...]:
-        """As `Members`.
+        """What the members say together.
+
+        Args:
+            beam: as in `Rates`, and the others.
+            neighbours: (n, 3, 2) Å.
+            dwell: (n,) s.
+            current: (n,) nA.
+            voltage: (n,) kV.
 
         Returns:
             rates_mean, rates_sd (n, 3) 1/s; first_hop_mean, first_hop_sd (n, 4), no hop in the dwell or the first along neighbour 1, 2, 3;
-            occupancy_mean, occupancy_sd (n, S + 1).
+            occupancy_mean, occupancy_sd (n, S + 1): the sites of `surroundings(shells)` at the end of the dwell, then elsewhere.
         """
-        rates, occupied = self.members(beam, neighbours, dwell, current, voltage)
+        at_sites = self.network.rates_at_sites(beam, neighbours, torch.stack((current, voltage), dim=1), self.shells)
+        _, members, sites, _ = at_sites.shape
+        each = dwell[:, None].expand(-1, members).reshape(-1)
+        occupied = occupancy(at_sites.reshape(-1, sites, 3), each, self.shells).reshape(-1, members, sites + 1)
+        rates = at_sites[:, :, 0]
         total = rates.sum(dim=2, keepdim=True)
         hop = -torch.expm1(-total * dwell[:, None, None])
         first = torch.cat((1 - hop, hop * rates / total), dim=2)

@@ -39,9 +39,10 @@ def tensors(shapes: dict[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
 def signatures(sites: int = SITES, members: int = 4) -> dict[str, Signature]:
     predicted = {"rates": 3, "first_hop": 4, "occupancy": sites}
     told = {f"{name}_{what}": (size,) for name, size in predicted.items() for what in ("mean", "sd")}
-    outputs = {"predict": told, "members": {"member_rates": (members, 3), "member_occupancy": (members, sites)}}
+    outputs = {"predict": told, "rates": {"member_rates": (members, 3)}}
     return {
-        name: Signature(graph=f"{name}.onnx", inputs=tensors(STATE_INPUTS), outputs=tensors(shapes), max_batch=64) for name, shapes in outputs.items()
+        name: Signature(graph=f"{name}.onnx", inputs=tensors(STATE_INPUTS[name]), outputs=tensors(shapes), max_batch=64)
+        for name, shapes in outputs.items()
     }
 
 

@@ -8,4 +8,4 @@ CONTEXT = (0.1, 60.0)
 
 @pytest.fixture(scope="package")
 def table():
-    return tabulate(occupancy_by(peaked), CONTEXT)
+    return tabulate(occupancy_by(peaked), CONTEXT, shells=2)

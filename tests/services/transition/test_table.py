@@ -34,17 +34,17 @@ def test_little_is_lost_against_a_grid_that_is_fine_everywhere(rates):
     )
     told = evaluate(np.stack([fine.along, fine.across], axis=1), neighbours, fine.dwell_s, np.zeros((len(fine), 2)))
     best = OpenLattice(fine, Choices(told, fine.dwell_s, 2.0, 2), hops=9).policy.value_s
-    found = tabulate(evaluate, CONTEXT)
+    found = tabulate(evaluate, CONTEXT, shells=2)
     ours = OpenLattice(found.actions, found.choices, hops=9).policy.value_s
     assert found.evaluated < len(fine) / 2
     assert (ours[1:] / best[1:]).max() < 1.005
 
 
 def test_beams_and_dwells_stay_within_what_was_trained():
-    found = tabulate(occupancy_by(lambda *where: peaked(*where, peak=2.5)), CONTEXT, beam_radius=2.0, longest_dwell_s=2.5)
+    found = tabulate(occupancy_by(lambda *where: peaked(*where, peak=2.5)), CONTEXT, shells=2, beam_radius=2.0, longest_dwell_s=2.5)
     assert np.hypot(found.actions.along, found.actions.across).max() <= 2.0
     assert found.actions.dwell_s.max() <= 2.5
-    free = tabulate(occupancy_by(lambda *where: peaked(*where, peak=2.5)), CONTEXT)
+    free = tabulate(occupancy_by(lambda *where: peaked(*where, peak=2.5)), CONTEXT, shells=2)
     assert free.open_lattice.hop_s < found.open_lattice.hop_s
 
 
@@ -55,7 +55,7 @@ def test_the_model_is_asked_in_the_context_and_members_are_kept():
         seen.append(np.unique(context, axis=0))
         return occupancy_by(peaked, members=(0.8, 1.2))(beam, neighbours, dwell_s, context)
 
-    found = tabulate(occupancy, (0.05, 80.0), image_s=1.0)
+    found = tabulate(occupancy, (0.05, 80.0), shells=2, image_s=1.0)
     assert np.unique(np.concatenate(seen), axis=0).tolist() == [[0.05, 80.0]]
     assert found.choices.image_s == found.image_s == 1.0
     landed = np.random.default_rng(0).random((4, found.choices.leaving.shape[1])) * 100

@@ -13,9 +13,13 @@ import pytest
 from dichroic.bundle.arrays import Arrays
 from dichroic.bundle.transition_section import TrainedRange
 from dichroic.errors import CancelledError, DeadlineExceededError, QueueFullError
+from services.transition.actions import perfect_neighbours
+from services.transition.chain import Chain
+from services.transition.table import SHELLS
 from services.transition.tables import MOST_WAITING, Key, Tables
+from services.transition.values import NEUTRAL, Risk
 from tests.services.transition.served import soon
-from tests.toy_transition import CURRENT, VOLTAGE, ToyTransition
+from tests.toy_transition import CURRENT, VOLTAGE, NDArray, ToyTransition
 
 TOY = ToyTransition()
 
@@ -51,8 +55,8 @@ class Model:
         return answers(inputs)
 
 
-def key(image_s: float = 2.0, *, members: bool = False) -> Key:
-    return Key("a" * 64, CURRENT, VOLTAGE, image_s, members)
+def key(image_s: float = 2.0) -> Key:
+    return Key("a" * 64, CURRENT, VOLTAGE, image_s)
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ async def test_all_who_ask_at_once_get_the_same_table_and_it_is_kept(tables: Tab
     assert all(each is found[0] for each in found)
     runs = len(model.asked)
     assert (await get(tables, model, key()), len(model.asked), model.users) == (found[0], runs, 0)
-    assert set(model.asked) == {"predict"}
+    assert set(model.asked) == {"rates"}
     assert np.hypot(found[0].actions.along, found[0].actions.across).max() <= TOY.section.beam_radius_angstrom + 1e-9
 
 
@@ -82,11 +86,20 @@ async def test_no_action_takes_longer_than_was_trained(tables: Tables) -> None:
     assert 0 < found.actions.dwell_s.max() <= 1.5
 
 
-async def test_an_aversion_to_risk_asks_every_member(tables: Tables) -> None:
-    model = Model()
-    averse = await get(tables, model, key(members=True))
-    assert set(model.asked) == {"members"}
-    assert averse is not await get(tables, model, key())
+async def test_actions_are_told_by_each_member_over_as_many_hops_as_a_plan_needs(tables: Tables) -> None:
+    made = await get(tables, Model(), key())
+    context = np.tile([CURRENT, VOLTAGE], (len(made.actions), 1))
+
+    def rates(beam: NDArray, neighbours: NDArray, context: NDArray) -> NDArray:
+        return TOY.rates({"beam_xy_angstrom": beam, "neighbours_xy_angstrom": neighbours, "current_na": context[:, 0]})["member_rates"]
+
+    neighbours = np.broadcast_to(perfect_neighbours(1.42), (len(made.actions), 3, 2)).copy()
+    beam = np.stack([made.actions.along, made.actions.across], axis=1)
+    wanted = Chain(rates, SHELLS)(beam, neighbours, made.actions.dwell_s, context)
+    assert wanted.shape[1] == len(TOY.peaks)
+    np.testing.assert_allclose(made.choices.occupancy[: len(made.actions)], wanted.mean(axis=1), atol=1e-12)
+    risky, sure = (made.choices.costs(np.full((1, wanted.shape[2] - 1), 10.0), risk) for risk in (NEUTRAL, Risk(worst=True)))
+    assert (sure > risky + 1e-3).any(), "members are told apart"
 
 
 async def test_the_least_recently_used_is_forgotten(tables: Tables) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from dichroic.bundle import read_bundle
 from dichroic.bundle.arrays import unpack
+from dichroic.bundle.transition_section import STATE_INPUTS
 from services.engine.device import ChosenDevice
 from services.engine.loader import Loader
 from tests.training.conftest import FittedTransition
@@ -67,12 +68,12 @@ def test_a_fitted_bundle_loads_and_answers_as_its_members_do(fitted_transition: 
         assert 2.9 < section.beam_radius_angstrom <= 3.0
         assert 4.9 < section.dwell_s.high <= 5.0
         states = drawn_states(section, 10, seed=5)
-        told, each = loaded.runtimes["predict"].run(states), loaded.runtimes["members"].run(states)
+        told = loaded.runtimes["predict"].run(states)
+        each = loaded.runtimes["rates"].run({name: states[name] for name in STATE_INPUTS["rates"]})
     finally:
         loaded.close()
-    for mean, sd, values in (("rates_mean", "rates_sd", "member_rates"), ("occupancy_mean", "occupancy_sd", "member_occupancy")):
-        np.testing.assert_allclose(told[mean], each[values].mean(axis=1), atol=1e-12)
-        np.testing.assert_allclose(told[sd], each[values].std(axis=1), atol=1e-12)
+    np.testing.assert_allclose(told["rates_mean"], each["member_rates"].mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(told["rates_sd"], each["member_rates"].std(axis=1), atol=1e-12)
     stay = np.exp(-each["member_rates"].sum(axis=2) * states["dwell_s"][:, None])
     np.testing.assert_allclose(told["first_hop_mean"][:, 0], stay.mean(axis=1), atol=1e-12)
     for shares in (told["first_hop_mean"], told["occupancy_mean"]):
@@ -81,7 +82,7 @@ def test_a_fitted_bundle_loads_and_answers_as_its_members_do(fitted_transition: 
 
 def test_golden_answers_are_a_few_drawn_states_with_tight_tolerances(fitted_transition: FittedTransition) -> None:
     golden = unpack(read_bundle(fitted_transition.folder).files["golden.safetensors"], path="golden")
-    for name in ("members", "predict"):
+    for name in STATE_INPUTS:
         assert golden[f"{name}/in/neighbours_xy_angstrom"].shape == (4, 3, 2)
     largest = np.abs(golden["predict/out/occupancy_mean"]).max()
     assert golden["predict/atol/occupancy_mean"][0] == pytest.approx(TOLERANCE * largest)

@@ -89,10 +89,10 @@ def test_a_beam_beside_a_neighbour_moves_the_atom_there_in_map_and_truth(fitted_
 
 def test_many_states_are_asked_in_batches(fitted_transition: FittedTransition) -> None:
     graphs = TransitionGraphs(fitted_transition.folder)
-    most = graphs.manifest.signatures["members"].max_batch
+    most = graphs.manifest.signatures["rates"].max_batch
     beam = np.random.default_rng(0).uniform(-2, 2, (most + 3, 2))
-    whole = graphs.ask("members", beam, np.full(most + 3, 1.0))["member_rates"]
-    last = graphs.ask("members", beam[-3:], np.full(3, 1.0))["member_rates"]
+    whole = graphs.ask("rates", beam)["member_rates"]
+    last = graphs.ask("rates", beam[-3:])["member_rates"]
     assert whole.shape == (most + 3, graphs.section.members, 3)
     np.testing.assert_allclose(whole[-3:], last, atol=1e-12)
 
