@@ -13,10 +13,7 @@ import asyncio
 import json
 import os
 import platform
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -28,7 +25,9 @@ import grpc
 import numpy as np
 
 from benchmarks.echo import LIMIT, METHOD
+from benchmarks.processes import start_echo, start_service
 from benchmarks.random_bundles import SIDE_PX, write_random_bundles
+from benchmarks.turns import turn_by_turn
 from dichroic.v1 import latent_pb2, latent_pb2_grpc
 from dichroic.wire import from_array, put_array
 from services.engine.device import ChosenDevice
@@ -119,14 +118,8 @@ async def single_patch(stub: Any, echo: Any, repeats: int) -> dict[str, float]:
     """Latency of one patch, one call at a time, against the echo of the same bytes, turn by turn."""
     images = patches(1)
     payload = request("conv", images).SerializeToString()
-    served: list[float] = []
-    echoed: list[float] = []
-    for _ in range(200 * repeats):
-        for call, into in ((lambda: stub.Encode(request("conv", images)), served), (lambda: echo(payload), echoed)):
-            started = time.perf_counter()
-            await call()
-            into.append(time.perf_counter() - started)
-    service, bare = np.array(served) * 1e3, np.array(echoed) * 1e3
+    took = await turn_by_turn({"service": lambda _: stub.Encode(request("conv", images)), "echo": lambda _: echo(payload)}, 200 * repeats)
+    service, bare = took["service"], took["echo"]
     return {
         "service_p50_ms": float(np.median(service)),
         "echo_p50_ms": float(np.median(bare)),
@@ -193,52 +186,6 @@ def answer_sizes(service: str) -> tuple[int, int]:
     with grpc.insecure_channel(service, options=LIMIT) as channel:
         stub = latent_pb2_grpc.LatentServiceStub(channel)
         return tuple(stub.Encode(request("conv", patches(rows))).ByteSize() for rows in (ROWS, 1))  # type: ignore[return-value]
-
-
-def start_service(stack: ExitStack, bundles: Path, folder: Path) -> str:
-    """The service in its own process, as a user starts it, one thread a graph. Returns its address once it is ready."""
-    port, http_port = free_port(), free_port()
-    arguments = ["--bundles", str(bundles), "--grpc-port", str(port), "--http-port", str(http_port), "--device", "cpu", "--intra-op-threads", "1"]
-    environment = os.environ | {"BENTOML_HOME": str(folder / "bentoml")}
-    with (folder / "service.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "services", *arguments], env=environment, stdout=log, stderr=log)
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-    return until_up(port, process)
-
-
-def start_echo(stack: ExitStack, answer_bytes: int) -> str:
-    """The echo in its own process. Returns its address once it is up."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.echo", str(port), str(answer_bytes)])
-    stack.callback(process.wait)
-    stack.callback(process.terminate)
-    return until_up(port, process)
-
-
-def until_up(port: int, process: subprocess.Popen[bytes]) -> str:
-    """Waits for the port, then for the models."""
-    address = f"127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        with grpc.insecure_channel(address, options=LIMIT) as channel:
-            try:
-                latent_pb2_grpc.LatentServiceStub(channel).Encode(request("conv", patches(1)), timeout=5)
-            except grpc.RpcError as error:
-                if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # the echo is up
-                    return address
-                time.sleep(0.1)
-            else:
-                return address
-    raise SystemExit(f"{process.args} did not come up")
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def show(found: dict[str, Any]) -> None:

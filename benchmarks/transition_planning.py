@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.transition_agents import GreedyTime, Planner, occupancy_of, peak_of, room_left
 from benchmarks.transition_page import page_of
+from services.transition.arrays import Float64, Int64
 from services.transition.planning import plan
 from services.transition.sites import Sites
 from services.transition.table import tabulate
@@ -58,7 +59,7 @@ def main() -> int:
             print(f"{case} ...", file=sys.stderr)
             began = time.monotonic()
             found = {"case": case, **CASES[case](False), "wall_s": round(time.monotonic() - began, 1)}
-            path.write_text(_lines(found), encoding="utf-8")
+            path.write_text(lines(found), encoding="utf-8")
     if not arguments.quick:
         page = page_of(arguments.out)
         (arguments.out / "planning.md").write_text(page, encoding="utf-8")
@@ -104,10 +105,7 @@ def mixtures(quick: bool) -> dict[str, Any]:
 
 def speed(quick: bool) -> dict[str, Any]:
     """Plan on some 600 atoms: finding the lattice, the policy, the path, the chance and the time; the table is there."""
-    lattice = Lattice.drawn(39.7, 3)
-    atoms_xy = lattice.atoms_xy + 0.03 * np.random.default_rng(0).standard_normal(lattice.atoms_xy.shape)
-    inside = np.flatnonzero(Sites.of(atoms_xy).regular)
-    pairs = [np.random.default_rng(seed).choice(inside, 2, replace=False) for seed in range(3 if quick else 60)]
+    atoms_xy, pairs = scenes(3 if quick else 60)
     found: dict[str, Any] = {"atoms": len(atoms_xy), "plans": len(pairs), "figures": {}}
     factors = np.exp(0.1 * np.random.default_rng(1).standard_normal(MEMBERS))
 
@@ -127,11 +125,9 @@ def speed(quick: bool) -> dict[str, Any]:
         table = tabulate(occupancy, REFERENCE_CONTEXT, shells=shells)
         made = time.perf_counter() - began
         wall, processor = [], []
-        for start, goal in pairs:
-            numbers = np.full(len(atoms_xy), CARBON)
-            numbers[start] = SILICON
+        for numbers, goals_xy in pairs:
             clock, own = time.perf_counter(), time.thread_time()
-            plan(atoms_xy, numbers, atoms_xy[[goal]], table, wish)
+            plan(atoms_xy, numbers, goals_xy, table, wish)
             wall.append(time.perf_counter() - clock)
             processor.append(time.thread_time() - own)
         found["figures"][name] = {
@@ -144,6 +140,24 @@ def speed(quick: bool) -> dict[str, Any]:
         }
     found["load"] = os.getloadavg()[0]
     return found
+
+
+def scenes(count: int) -> tuple[Float64, list[tuple[Int64, Float64]]]:
+    """Some 600 atoms of one lattice, each 0.03 Å off its place, and a dopant and a goal among them, `count` times.
+
+    Returns:
+        (m, 2) float64, Å: the atoms. And of each time (m,) int64, their atomic numbers, and (1, 2) float64, Å, the goal.
+    """
+    lattice = Lattice.drawn(39.7, 3)
+    atoms_xy = lattice.atoms_xy + 0.03 * np.random.default_rng(0).standard_normal(lattice.atoms_xy.shape)
+    inside = np.flatnonzero(Sites.of(atoms_xy).regular)
+    found = []
+    for seed in range(count):
+        start, goal = np.random.default_rng(seed).choice(inside, 2, replace=False)
+        numbers = np.full(len(atoms_xy), CARBON)
+        numbers[start] = SILICON
+        found.append((numbers, atoms_xy[[goal]]))
+    return atoms_xy, found
 
 
 def microscope(quick: bool) -> dict[str, Any]:
@@ -223,7 +237,7 @@ def spent_by(found: Outcomes) -> float:
     return float(np.where(found.success, found.seconds, TIMEOUT_SECONDS).mean())
 
 
-def _lines(found: dict[str, Any]) -> str:
+def lines(found: dict[str, Any]) -> str:
     """JSON, a line for each row of a table."""
     told = {key: json.dumps(value) for key, value in found.items()}
     told |= {key: "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]" for key, value in found.items() if isinstance(value, list)}
