@@ -106,10 +106,17 @@ def _key(model: ServingModel, wanted: Asked) -> Key:
 
 
 def _planned(identity: Identity, section: TransitionSection, scene: Scene, wanted: Asked, table: ActionTable) -> NextStep:
-    distances = distances_of(section)
-    atoms, numbers = scene.atoms_xy_angstrom, scene.atomic_numbers
     with of_the_wire(section):
-        found = plan(atoms, numbers, scene.goals_xy_angstrom, table, wanted.wish, dopant_number=section.dopant, distances=distances)
+        found = plan(
+            scene.atoms_xy_angstrom,
+            scene.atomic_numbers,
+            scene.goals_xy_angstrom,
+            table,
+            wanted.wish,
+            dopant_number=section.dopant,
+            host_number=section.host,
+            distances=distances_of(section),
+        )
     return NextStep(
         identity,
         found.arrived,
