@@ -310,14 +310,17 @@ class GoalOffLatticeError(DichroicError):
 
 
 class GoalUnreachableError(DichroicError):
-    """No way leads to the goal: forbidden sites, defects or edges lie across all of them."""
+    """No way leads to the goal: forbidden sites, defects, foreign atoms or edges lie across all. `metadata`: `atom`, where one goal is meant."""
 
     reason = "GOAL_UNREACHABLE"
     status = "FAILED_PRECONDITION"
 
 
 class ForbiddenSiteError(DichroicError):
-    """The dopant stands, or is to end, where it may not be. `metadata`: `cause`: "forbidden", "dopant" (another one's site) or "defect"."""
+    """The dopant stands, or is to end, where it may not be.
+
+    `metadata`: `cause`: "forbidden", "dopant" (another one's site), "foreign" (neither dopant nor of the lattice) or "defect"; and `atom`.
+    """
 
     reason = "FORBIDDEN_SITE"
     status = "FAILED_PRECONDITION"

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dichroic import Client
 from dichroic.client import Plan
-from dichroic.errors import DichroicError
+from dichroic.errors import DichroicError, NoDopantError, SeveralDopantsError
 from examples.atom_home_picture import Film
 from examples.local_service import service_address
 from training.data.dune import BeyondCarbon, HumanPrior, Lattice, Microscope, Simple
@@ -137,7 +137,8 @@ def bring_home(client: Client, instrument: Instrument, model: str, goal: NDArray
         film: what draws each step; None: nothing.
 
     Raises:
-        DichroicError: what the service tells, such as that there is no dopant, or no way.
+        NoDopantError, SeveralDopantsError: an image shows no silicon atom, or several.
+        DichroicError: what else the service tells, such as that there is no way.
     """
     journey, seen = Journey(), instrument.image()
     began, forwards = seen.time_s, goal + only_silicon(seen)
@@ -165,9 +166,20 @@ def bring_home(client: Client, instrument: Instrument, model: str, goal: NDArray
 
 
 def only_silicon(seen: Image) -> NDArray:
-    """(2,) Å of the silicon atom; the service refuses images with none or several."""
+    """(2,) Å of the silicon atom.
+
+    Raises:
+        NoDopantError, SeveralDopantsError: there is not one. The service would refuse such an image as well.
+    """
     found = seen.atoms_xy_angstrom[seen.atomic_numbers == SILICON]
-    return found[0] if len(found) else seen.atoms_xy_angstrom.mean(axis=0)
+    if not len(found):
+        raise NoDopantError(
+            f"The image at {seen.time_s:.0f} s shows no silicon atom; it left the view, or was not recognised.", field="atomic_numbers"
+        )
+    if len(found) > 1:
+        message = f"The image at {seen.time_s:.0f} s shows {len(found)} silicon atoms, and one is brought home. Cut the others off."
+        raise SeveralDopantsError(message, field="atomic_numbers")
+    return found[0]
 
 
 if __name__ == "__main__":

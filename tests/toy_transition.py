@@ -35,6 +35,7 @@ class ToyTransition:
 
     peaks: tuple[float, ...] = (0.3, 0.4, 0.5)
     currents: tuple[float, float] = (CURRENT, CURRENT)
+    host: int = 6
 
     @property
     def spread(self) -> NDArray:
@@ -70,7 +71,7 @@ class ToyTransition:
     def section(self) -> TransitionSection:
         return TransitionSection(
             lattice="graphene",
-            host=6,
+            host=self.host,
             dopant=14,
             bond_length_angstrom=BOND,
             model="equivariant",

@@ -96,7 +96,9 @@ class TransitionServiceServicer:
         """What to do next to bring the dopant of an image to a goal soonest, or several dopants to several goals one after another. Nothing is
         remembered: ask anew with every image. The first plan for a model, current, voltage and image time takes some seconds more.
         Errors: INVALID_ARGUMENT `GOAL_OFF_LATTICE` (no atom within half a bond of the goal; the row is named); FAILED_PRECONDITION
-        `GOAL_UNREACHABLE` or `FORBIDDEN_SITE` (the dopant stands, or is to end, where none may be; metadata `cause`: "forbidden", "dopant" or "defect").
+        `GOAL_UNREACHABLE` (the row is named, and metadata `atom`, where it is said of one goal) or `FORBIDDEN_SITE` (the dopant stands, or is to end,
+        where none may be; the row of the goal is named, or of the atom that the dopant is; metadata `cause`: "forbidden", "dopant", "foreign" or
+        "defect", and `atom`, its index).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,9 @@ class TransitionServiceStub:
     """What to do next to bring the dopant of an image to a goal soonest, or several dopants to several goals one after another. Nothing is
     remembered: ask anew with every image. The first plan for a model, current, voltage and image time takes some seconds more.
     Errors: INVALID_ARGUMENT `GOAL_OFF_LATTICE` (no atom within half a bond of the goal; the row is named); FAILED_PRECONDITION
-    `GOAL_UNREACHABLE` or `FORBIDDEN_SITE` (the dopant stands, or is to end, where none may be; metadata `cause`: "forbidden", "dopant" or "defect").
+    `GOAL_UNREACHABLE` (the row is named, and metadata `atom`, where it is said of one goal) or `FORBIDDEN_SITE` (the dopant stands, or is to end,
+    where none may be; the row of the goal is named, or of the atom that the dopant is; metadata `cause`: "forbidden", "dopant", "foreign" or
+    "defect", and `atom`, its index).
     """
 
 @_typing.type_check_only
@@ -93,7 +95,9 @@ class TransitionServiceAsyncStub(TransitionServiceStub):
     """What to do next to bring the dopant of an image to a goal soonest, or several dopants to several goals one after another. Nothing is
     remembered: ask anew with every image. The first plan for a model, current, voltage and image time takes some seconds more.
     Errors: INVALID_ARGUMENT `GOAL_OFF_LATTICE` (no atom within half a bond of the goal; the row is named); FAILED_PRECONDITION
-    `GOAL_UNREACHABLE` or `FORBIDDEN_SITE` (the dopant stands, or is to end, where none may be; metadata `cause`: "forbidden", "dopant" or "defect").
+    `GOAL_UNREACHABLE` (the row is named, and metadata `atom`, where it is said of one goal) or `FORBIDDEN_SITE` (the dopant stands, or is to end,
+    where none may be; the row of the goal is named, or of the atom that the dopant is; metadata `cause`: "forbidden", "dopant", "foreign" or
+    "defect", and `atom`, its index).
     """
 
 class TransitionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -136,7 +140,9 @@ class TransitionServiceServicer(metaclass=_abc_1.ABCMeta):
         """What to do next to bring the dopant of an image to a goal soonest, or several dopants to several goals one after another. Nothing is
         remembered: ask anew with every image. The first plan for a model, current, voltage and image time takes some seconds more.
         Errors: INVALID_ARGUMENT `GOAL_OFF_LATTICE` (no atom within half a bond of the goal; the row is named); FAILED_PRECONDITION
-        `GOAL_UNREACHABLE` or `FORBIDDEN_SITE` (the dopant stands, or is to end, where none may be; metadata `cause`: "forbidden", "dopant" or "defect").
+        `GOAL_UNREACHABLE` (the row is named, and metadata `atom`, where it is said of one goal) or `FORBIDDEN_SITE` (the dopant stands, or is to end,
+        where none may be; the row of the goal is named, or of the atom that the dopant is; metadata `cause`: "forbidden", "dopant", "foreign" or
+        "defect", and `atom`, its index).
         """
 
 def add_TransitionServiceServicer_to_server(servicer: TransitionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

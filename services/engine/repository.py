@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from dichroic.bundle import versions_in
+from dichroic.bundle import LatentSection, MechanismSection, TransitionSection, versions_in
 from dichroic.bundle.files import is_model_name
 from dichroic.errors import (
     BundleRefusedError,
@@ -20,6 +21,7 @@ from dichroic.errors import (
     ModelNotReadyError,
     UnknownModelError,
     UnknownVersionError,
+    UnsupportedCapabilityError,
 )
 from services.engine.budget import QueueBudget
 from services.engine.loader import Loader
@@ -30,6 +32,10 @@ log = logging.getLogger("dichroic.engine")
 
 # How long a caller should wait before it asks again for a version that is being loaded.
 LOADING_RETRY_S = 1.0
+
+Section = TypeVar("Section", LatentSection, MechanismSection, TransitionSection)
+# Of which kind the bundles with a section are.
+KINDS = {LatentSection: "latent", MechanismSection: "mechanism", TransitionSection: "transition"}
 
 
 class State(enum.Enum):
@@ -100,6 +106,22 @@ class Repository:
             yield model
         finally:
             model.release()
+
+    @contextlib.contextmanager
+    def lease_with(self, section: type[Section], name: str, version: int) -> Iterator[tuple[ServingModel, Section]]:
+        """As lease, of a model of the kind that has this section, which is told as well.
+
+        Raises:
+            UnsupportedCapabilityError: the model is of another kind.
+        """
+        with self.lease(name, version) as model:
+            manifest = model.manifest
+            for found in (manifest.latent, manifest.mechanism, manifest.transition):
+                if isinstance(found, section):
+                    yield model, found
+                    return
+            message = f"Model {name!r} is of kind {manifest.kind!r}; this needs one of kind {KINDS[section]!r}."
+            raise UnsupportedCapabilityError(message, field="model_name")
 
     async def load(self, name: str, version: int) -> ServingModel:
         """Reads a version from the folder (0: the highest there) and swaps it in when every step has passed.

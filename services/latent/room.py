@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from dichroic.bundle import LatentSection
 from dichroic.bundle.arrays import Arrays
-from dichroic.errors import UnsupportedCapabilityError
 from services.engine.model import ServingModel
 from services.engine.repository import Repository
 from services.latent.answers import Classified, Decoded, Encoded, Float32, Int64, Manifold, Reconstructed, Regressed
@@ -43,7 +40,7 @@ class LatentRoom:
                 model has some.
             deadline: see the class.
         """
-        with self._latent(model_name, model_version) as (model, latent):
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
             outputs = await model.run(*encoder_inputs(latent, given, "encode"), deadline)
             probabilities = outputs.get("class_probabilities")
             return Encoded(
@@ -72,13 +69,13 @@ class LatentRoom:
                 float32 exactly where the model has classes, has conditions, and draws by its targets.
             deadline: see the class.
         """
-        with self._latent(model_name, model_version) as (model, latent):
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
             outputs = await model.run("decode", decoder_inputs(model, latent, given), deadline)
             return Decoded(model.identity, outputs.get("images"), outputs.get("spectra"))
 
     async def reconstruct(self, model_name: str, model_version: int, given: Given, deadline: float) -> Reconstructed:
         """Images or spectra to themselves by way of the latents, with each one's error and its p-value. Arguments and errors as encode."""
-        with self._latent(model_name, model_version) as (model, latent):
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
             name, inputs = encoder_inputs(latent, given, "reconstruct")
             outputs, probabilities = await self._with_classes(model, latent, name, inputs, deadline)
             error, threshold = outputs["error"], latent.novelty_threshold
@@ -97,7 +94,7 @@ class LatentRoom:
 
     async def decode_manifold(self, model_name: str, model_version: int, grid: Grid, deadline: float) -> Manifold:
         """A grid of decoded images or spectra over two content latents."""
-        with self._latent(model_name, model_version) as (model, latent):
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
             model.signature("decode")
             values_1, values_2 = grid.values(latent)
             # All is checked on one row, before a small request is made a large one.
@@ -109,14 +106,14 @@ class LatentRoom:
 
     async def classify(self, model_name: str, model_version: int, given: Given, deadline: float) -> Classified:
         """Which class each of the `images` or `spectra` shows, by the classifier alone. `given` and errors as encode, without conditions."""
-        with self._latent(model_name, model_version) as (model, latent):
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
             outputs = await model.run(f"classify.{data_dtype(latent, given)}", given, deadline)
             probabilities = outputs["class_probabilities"]
             return Classified(model.identity, probabilities, most_probable(probabilities), latent.class_names)
 
     async def regress(self, model_name: str, model_version: int, given: Given, deadline: float) -> Regressed:
         """The targets of each of the `images` or `spectra`. `given` and errors as encode, without conditions."""
-        with self._latent(model_name, model_version) as (model, latent):
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
             outputs = await model.run(f"regress.{data_dtype(latent, given)}", given, deadline)
             names, units = (tuple(getattr(target, fact) for target in latent.targets) for fact in ("name", "unit"))
             return Regressed(model.identity, outputs["target_mean"], outputs["target_sd"], names, units)
@@ -136,15 +133,6 @@ class LatentRoom:
         if model not in self._held_out:
             self._held_out[model] = HeldOutErrors.of(model.manifest.calibration)
         return self._held_out[model]
-
-    @contextmanager
-    def _latent(self, name: str, version: int) -> Iterator[tuple[ServingModel, LatentSection]]:
-        with self._repository.lease(name, version) as model:
-            if model.manifest.latent is None:
-                raise UnsupportedCapabilityError(
-                    f"Model {name!r} is of kind {model.manifest.kind!r}; this needs one of kind 'latent'.", field="model_name"
-                )
-            yield model, model.manifest.latent
 
 
 def most_probable(probabilities: Float32) -> Int64:

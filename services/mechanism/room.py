@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from dichroic.bundle import MechanismSection
-from dichroic.errors import InvalidFieldError, SessionConflictError, UnsupportedCapabilityError
+from dichroic.errors import InvalidFieldError, SessionConflictError
 from services.engine.graph import empty_inputs
 from services.engine.lanes import Lanes
 from services.engine.model import ServingModel
@@ -100,7 +99,7 @@ class MechanismRoom:
             include_covariance: the parts' covariances as well.
         """
         if not session_id:
-            with self._mechanism(model_name, model_version) as (model, section):
+            with self._repository.lease_with(MechanismSection, model_name, model_version) as (model, section):
                 found = checked(model, section, given)
                 outputs = await model.run(f"predict.{found.dtype}", found.inputs, deadline)
                 told_by = (model.identity, "", 0)
@@ -144,7 +143,7 @@ class MechanismRoom:
         if request_id and (there := await self._journal.session_of_request(request_id)):
             check_same(request_id, there.request_digest, digest, "made a session")
             return made_of(there)
-        with self._mechanism(model_name, model_version) as (model, section):
+        with self._repository.lease_with(MechanismSection, model_name, model_version) as (model, section):
             described, mean = await self._described(model, section, candidates, deadline)
             start = Start.of(section, model.fixed, mean)
             session_id, now = secrets.token_hex(16), self._clock()
@@ -258,7 +257,7 @@ class MechanismRoom:
                 with self._sessions.borrowed(batch_bytes(wish, session.candidate_count, view)):
                     told = await session.told(use.call)
                     return suggested(use.told_by, await pick(use.call, told, wish, view))
-        with self._mechanism(model_name, model_version) as (model, section):
+        with self._repository.lease_with(MechanismSection, model_name, model_version) as (model, section):
             wish = wished(section)
             if candidates is None:
                 raise InvalidFieldError("candidates are missing; send every mechanism's values at them, or name a session.", field="candidates")
@@ -316,14 +315,6 @@ class MechanismRoom:
             described = await describe(call.model, call.section, found, call.deadline)
             told = await tell(call, described, view, seed if drawn else None)
             return await pick(call, told, wish, view)
-
-    @contextmanager
-    def _mechanism(self, name: str, version: int) -> Iterator[tuple[ServingModel, MechanismSection]]:
-        with self._repository.lease(name, version) as model:
-            if model.manifest.mechanism is None:
-                message = f"Model {name!r} is of kind {model.manifest.kind!r}; this needs one of kind 'mechanism'."
-                raise UnsupportedCapabilityError(message, field="model_name")
-            yield model, model.manifest.mechanism
 
 
 def _facts(model: ServingModel) -> tuple[str, int, str]:

@@ -133,14 +133,31 @@ def grid_step(choices: Choices) -> float:
 def in_sequence(arrivals: list[Arrival], deadline_s: float) -> Arrival:
     """One after another: the times add, and all have to succeed. At least one; all with their distributions, on the same grid."""
     step_s = arrivals[0].step_s
+    steps = math.floor(deadline_s / step_s + 1e-9) + 1
     chance = np.ones(1)
     lost = 0.0
     for each in arrivals:
         lost += float(chance.sum()) * each.lost
         if each.chance is None:
             raise ValueError("times can only be added where their distributions are known")
-        chance = np.convolve(chance, each.chance)[: math.floor(deadline_s / step_s + 1e-9) + 1]
+        chance = _of_the_sum(chance, each.chance, steps)
     return Arrival.at(chance, step_s, lost)
+
+
+def _of_the_sum(one: Float64, other: Float64, steps: int) -> Float64:
+    """(t,) the distribution of the sum of two times, t at most `steps`: a product of Fourier transforms, since a day has 864 000 tenths of a second.
+
+    Right to about 1e-15 of a chance, and nothing where nothing can be: before the first that arrives.
+    """
+    one, other = one[:steps], other[:steps]
+    if not one.any() or not other.any():
+        return np.zeros(1)
+    length = len(one) + len(other) - 1
+    # Powers of two are quick; a shorter one would wrap round.
+    size = 1 << (length - 1).bit_length()
+    found = np.fft.irfft(np.fft.rfft(one, size) * np.fft.rfft(other, size), size)[: min(length, steps)]
+    found[: int(np.argmax(one > 0)) + int(np.argmax(other > 0))] = 0
+    return np.maximum(found, 0)
 
 
 def _rows(problem: Problem, choices: Choices, policy: Policy, step_s: float) -> tuple[Int64, Float64, Int64]:

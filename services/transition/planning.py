@@ -12,7 +12,7 @@ from services.transition.arrays import Float64, Int64
 from services.transition.arrival import in_sequence
 from services.transition.assignment import assign
 from services.transition.bonds import NEIGHBOUR_DISTANCES
-from services.transition.observation import SILICON, check_atoms, find_dopants
+from services.transition.observation import CARBON, SILICON, check_atoms, find_dopants
 from services.transition.routes import Route, Ways, movable
 from services.transition.table import SHELLS, ActionTable
 from services.transition.wishes import Wish, candidates, check_wish, goal_atoms
@@ -23,7 +23,7 @@ ASSUMPTIONS = (
     "dwells are independent given the site; the beam stands still relative to the sample within a dwell",
     "after every dwell an image shows the site; images move no atom",
     f"farther than {SHELLS} hops in one dwell the dopant is taken for as far from the goal as it can be",
-    "edges, defects, forbidden sites and other dopants end the attempt",
+    "edges, defects, foreign atoms, forbidden sites and other dopants end the attempt",
     "probabilities are the mean over the model's members",
     "several dopants are moved one after another, each as the others stand now",
 )
@@ -78,6 +78,7 @@ def plan(
     wish: Wish | None = None,
     *,
     dopant_number: int = SILICON,
+    host_number: int = CARBON,
     distances: tuple[float, float] = NEIGHBOUR_DISTANCES,
 ) -> Planned:
     """Plans from one image.
@@ -90,6 +91,7 @@ def plan(
         table: what can be done, for this model, context and image time.
         wish: deadline, forbidden sites, aversion to risk, which dopant; None: the defaults.
         dopant_number: atomic number of what is moved.
+        host_number: atomic number of what the lattice is made of. Atoms of any other are foreign, and gone round like defects.
         distances: within which atoms are bonded, Å.
 
     Raises:
@@ -101,8 +103,8 @@ def plan(
         EdgeSiteError: the dopant has fewer than three neighbours.
         NotThreeFoldError: it has more than three.
         GoalOffLatticeError: no atom lies where a goal is; names the row.
-        ForbiddenSiteError: the dopant stands, or a goal lies, where none may be; `metadata` says why.
-        GoalUnreachableError: no way leads there.
+        ForbiddenSiteError: the dopant stands, or a goal lies, where none may be; names the row, and `metadata` says why.
+        GoalUnreachableError: no way leads there; names the row, unless it is of several goals together that it is said.
     """
     wish = Wish() if wish is None else wish
     check_atoms(atoms_xy, atomic_numbers, distances)
@@ -110,17 +112,18 @@ def plan(
     dopants = find_dopants(atomic_numbers, dopant_number)
     goals = goal_atoms(atoms_xy, goals_xy)
     chosen = candidates(dopants, len(goals), wish)
-    ways = Ways(atoms_xy, dopants, table, wish, distances)
-    for goal in goals:
-        ways.check_goal(goal)
+    foreign = np.flatnonzero((atomic_numbers != dopant_number) & (atomic_numbers != host_number))
+    ways = Ways(atoms_xy, dopants, foreign, table, wish, distances=distances)
+    for row, goal in enumerate(goals):
+        ways.check_goal(goal, row)
     done, routes = _assigned(ways, chosen, goals)
     if not routes:
         return _at_rest(atoms_xy, done)
     routes.sort(key=lambda route: route.value_s)
     first = routes[0]
     action = int(first.policy.choice[first.state.dopant])
-    frame, row = divmod(action, len(table.actions))
-    beam = beam_at(table.actions.along[row], table.actions.across[row], np.array(frame), first.state.neighbours)
+    frame, which = divmod(action, len(table.actions))
+    beam = beam_at(table.actions.along[which], table.actions.across[which], np.array(frame), first.state.neighbours)
     arrivals = [ways.arrival(route, distribution=len(routes) > 1) for route in routes]
     everybody = in_sequence(arrivals, wish.deadline_s) if len(routes) > 1 else arrivals[0]
     return Planned(
@@ -129,7 +132,7 @@ def plan(
         arrived=False,
         beam_xy=atoms_xy[first.state.dopant] + beam,
         beam_from_dopant=beam,
-        dwell_s=float(table.actions.dwell_s[row]),
+        dwell_s=float(table.actions.dwell_s[which]),
         path=ways.path(first),
         expected_s=arrivals[0].expected_s,
         success_probability=arrivals[0].success_probability,
@@ -157,7 +160,7 @@ def _assigned(ways: Ways, dopants: list[int], goals: list[int]) -> tuple[list[tu
                 cost[row, column] = 0
             elif dopant in states:
                 try:
-                    routes[row, column] = ways.route(states[dopant], goal)
+                    routes[row, column] = ways.route(states[dopant], goal, column)
                     cost[row, column] = routes[row, column].value_s
                 except (GoalUnreachableError, ForbiddenSiteError) as found:
                     refusal = found

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
 from dichroic.bundle import TransitionSection
-from dichroic.errors import UnsupportedCapabilityError
 from dichroic.honeycomb import surroundings
 from services.engine.lanes import Lanes, late
 from services.engine.model import Identity, ServingModel
@@ -54,7 +51,7 @@ class TransitionRoom:
             given: n states, or n places for the beam beside a dopant among atoms.
             deadline: see the class.
         """
-        with self._transition(model_name, model_version) as (model, section):
+        with self._repository.lease_with(TransitionSection, model_name, model_version) as (model, section):
             states = checked(model, section, given)
             told = await model.run("predict", states.inputs, deadline)
             sites = surroundings(section.shells).positions(states.inputs["neighbours_xy_angstrom"])
@@ -83,7 +80,7 @@ class TransitionRoom:
             options: how to get there.
             deadline: see the class; not the one by which the dopant is to arrive.
         """
-        with self._transition(model_name, model_version) as (model, section):
+        with self._repository.lease_with(TransitionSection, model_name, model_version) as (model, section):
             try:
                 async with asyncio.timeout_at(deadline):
                     wanted = await self._lanes.run(deadline, asked, section, scene, options)
@@ -92,24 +89,23 @@ class TransitionRoom:
             except TimeoutError as error:
                 raise late() from error
 
-    @contextmanager
-    def _transition(self, name: str, version: int) -> Iterator[tuple[ServingModel, TransitionSection]]:
-        with self._repository.lease(name, version) as model:
-            if model.manifest.transition is None:
-                message = f"Model {name!r} is of kind {model.manifest.kind!r}; this needs one of kind 'transition'."
-                raise UnsupportedCapabilityError(message, field="model_name")
-            yield model, model.manifest.transition
-
 
 def _key(model: ServingModel, wanted: Asked) -> Key:
     return Key(model.identity.digest, wanted.current_na, wanted.voltage_kv, wanted.image_s)
 
 
 def _planned(identity: Identity, section: TransitionSection, scene: Scene, wanted: Asked, table: ActionTable) -> NextStep:
-    distances = distances_of(section)
-    atoms, numbers = scene.atoms_xy_angstrom, scene.atomic_numbers
     with of_the_wire(section):
-        found = plan(atoms, numbers, scene.goals_xy_angstrom, table, wanted.wish, dopant_number=section.dopant, distances=distances)
+        found = plan(
+            scene.atoms_xy_angstrom,
+            scene.atomic_numbers,
+            scene.goals_xy_angstrom,
+            table,
+            wanted.wish,
+            dopant_number=section.dopant,
+            host_number=section.host,
+            distances=distances_of(section),
+        )
     return NextStep(
         identity,
         found.arrived,

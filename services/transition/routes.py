@@ -42,13 +42,21 @@ class Ways:
     """All that is the same for every dopant and goal of an image."""
 
     def __init__(
-        self, atoms_xy: Float64, dopants: Int64, table: ActionTable, wish: Wish, distances: tuple[float, float] = NEIGHBOUR_DISTANCES
+        self,
+        atoms_xy: Float64,
+        dopants: Int64,
+        foreign: Int64,
+        table: ActionTable,
+        wish: Wish,
+        *,
+        distances: tuple[float, float] = NEIGHBOUR_DISTANCES,
     ) -> None:
         """Finds the lattice.
 
         Args:
             atoms_xy: (m, 2) float64, Å.
             dopants: (d,) int64, all of them: each is in the others' way.
+            foreign: (f,) int64, atoms that are neither dopants nor the lattice's own: no rates are known of changing places with them.
             table: what can be done.
             wish: deadline, forbidden sites and aversion to risk.
             distances: within which atoms are bonded, Å.
@@ -59,17 +67,25 @@ class Ways:
         self._dopants = dopants
         self._forbidden: Bool = np.zeros(len(atoms_xy), bool)
         self._forbidden[list(wish.forbidden)] = True
+        self._foreign: Bool = np.zeros(len(atoms_xy), bool)
+        self._foreign[foreign] = True
 
-    def check_goal(self, goal: int) -> None:
+    def check_goal(self, goal: int, row: int) -> None:
         """Whether a dopant may come to rest there. An atom at the border of the view will do: nothing has to leave it.
 
+        Args:
+            goal: the atom.
+            row: which of the goals it is.
+
         Raises:
-            ForbiddenSiteError: it is forbidden, or a defect.
+            ForbiddenSiteError: it is forbidden, a foreign atom, or a defect; names the row.
         """
         if self._forbidden[goal]:
-            raise _forbidden("The goal", goal, "forbidden")
+            raise _forbidden_goal(goal, row, "forbidden")
+        if self._foreign[goal]:
+            raise _forbidden_goal(goal, row, "foreign")
         if self.sites.coordination[goal] >= 3 and not self.sites.regular[goal]:
-            raise _forbidden("The goal", goal, "defect")
+            raise _forbidden_goal(goal, row, "defect")
 
     def state(self, dopant: int) -> LocalState:
         """Where a dopant stands.
@@ -80,31 +96,36 @@ class Ways:
         """
         found = local_state(self.sites.atoms_xy, dopant, self._distances)
         if self._forbidden[dopant]:
-            raise _forbidden("The dopant", dopant, "forbidden")
+            raise _forbidden_dopant(dopant, "forbidden")
         if not self.sites.regular[dopant]:
-            raise _forbidden("The dopant", dopant, "defect")
+            raise _forbidden_dopant(dopant, "defect")
         return found
 
-    def route(self, state: LocalState, goal: int) -> Route:
+    def route(self, state: LocalState, goal: int, row: int) -> Route:
         """The best policy for one dopant.
 
+        Args:
+            state: where it stands.
+            goal: the atom whose place it is to take.
+            row: which of the goals that is.
+
         Raises:
-            ForbiddenSiteError: another dopant stands at the goal.
-            GoalUnreachableError: no way leads there.
+            ForbiddenSiteError: another dopant stands at the goal; names the row.
+            GoalUnreachableError: no way leads there; names the row.
         """
         others = self._dopants[self._dopants != state.dopant]
         if goal in others:
-            raise _forbidden("The goal", goal, "dopant")
-        blocked = self._forbidden | ~self.sites.regular
+            raise _forbidden_goal(goal, row, "dopant")
+        blocked = self._forbidden | self._foreign | ~self.sites.regular
         blocked[others] = True
         blocked[goal] = False
         hops = self.sites.hops_to(goal, blocked)
         if hops[state.dopant] < 0:
             message = (
-                f"No way leads from atom {state.dopant} to the goal, atom {goal}, but over forbidden sites, other dopants, defects or atoms "
-                "with fewer than three neighbours. Allow more sites, or choose another goal."
+                f"No way leads from atom {state.dopant} to the goal, atom {goal}, but over forbidden sites, other dopants, foreign atoms, "
+                "defects or atoms with fewer than three neighbours. Allow more sites, or choose another goal."
             )
-            raise GoalUnreachableError(message, field="goals_xy_angstrom")
+            raise GoalUnreachableError(message, field="goals_xy_angstrom", row=row, metadata={"atom": str(goal)})
         start_s = self._guess(goal, hops)
         # More than any place is worth, so that nothing is ever gained by being lost.
         lost_s = float(self.wish.deadline_s + 2 * start_s.max())
@@ -162,11 +183,19 @@ def movable(ways: Ways, dopants: list[int]) -> dict[int, LocalState]:
     return found
 
 
-def _forbidden(who: str, atom: int, cause: str) -> ForbiddenSiteError:
-    why = {
-        "forbidden": "which was forbidden",
-        "dopant": "where another dopant stands",
-        "defect": "beside which a ring of bonds is no hexagon, so that no rates are known",
-    }
-    field = "goals_xy_angstrom" if who == "The goal" else "atoms_xy_angstrom"
-    return ForbiddenSiteError(f"{who} stands at atom {atom}, {why[cause]}.", field=field, row=atom, metadata={"cause": cause})
+_WHY = {
+    "forbidden": "which was forbidden",
+    "dopant": "where another dopant stands",
+    "foreign": "which is neither a dopant nor of the lattice's own element, so that no rates are known",
+    "defect": "beside which a ring of bonds is no hexagon, so that no rates are known",
+}
+
+
+def _forbidden_goal(atom: int, row: int, cause: str) -> ForbiddenSiteError:
+    message = f"Goal {row} lies at atom {atom}, {_WHY[cause]}."
+    return ForbiddenSiteError(message, field="goals_xy_angstrom", row=row, metadata={"cause": cause, "atom": str(atom)})
+
+
+def _forbidden_dopant(atom: int, cause: str) -> ForbiddenSiteError:
+    message = f"The dopant stands at atom {atom}, {_WHY[cause]}."
+    return ForbiddenSiteError(message, field="atoms_xy_angstrom", row=atom, metadata={"cause": cause, "atom": str(atom)})

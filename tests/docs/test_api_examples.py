@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import io
 import json
 import re
 import shlex
@@ -15,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dichroic.cli import main
+from tests.docs.page import block, commands, printed, promised, told
 from tests.services.conftest import Running
 from tests.services.mechanism.world import World
 from tests.services.transport.served_lab import served_lab
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 POINTS = 100
 
 
@@ -31,15 +27,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
         yield found
 
 
-def block(name: str) -> str:
-    found = re.search(rf"<!-- tested: {name} -->\n```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert found is not None
-    return found[1]
-
-
 async def test_the_python_example_runs_and_prints_what_it_says(running: Running) -> None:
-    code = block("session").replace("localhost:50051", f"127.0.0.1:{running.grpc.port}")
-    promised = PAGE.split("<!-- tested: session -->")[1].split("```text\n")[1].split("```")[0]
     rng = np.random.default_rng(0)
     names: dict[str, Any] = {
         "patches": rng.normal(size=(POINTS, 1, 2)),
@@ -47,14 +35,7 @@ async def test_the_python_example_runs_and_prints_what_it_says(running: Running)
         "ages": rng.normal(size=POINTS),
         "measure": np.sin,
     }
-    printed = io.StringIO()
-
-    def run() -> None:
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, "docs/api.md", "exec"), names)  # noqa: S102 - the page's own code
-
-    await asyncio.to_thread(run)
-    assert printed.getvalue() == promised
+    assert await printed("session", running.grpc.port, names) == promised("session")
 
 
 async def test_every_command_of_the_table_does_what_it_says(
@@ -66,12 +47,11 @@ async def test_every_command_of_the_table_does_what_it_says(
     places = {"patch": rng.normal(size=(5, 1, 2)), "position": rng.normal(size=(5, 2)), "age": rng.normal(size=5)}
     for name, more in (("scan", {"y": np.zeros(5)}), ("places", {}), ("measured", {"y": np.zeros(5)})):
         np.savez(f"{name}.npz", **places, **more)  # type: ignore[arg-type]
-    commands = re.findall(r"^\| `MechanismService\.\w+` .*\| `dichroic (.+)` \|$", PAGE, flags=re.MULTILINE)
     said: dict[str, str] = {}
-    for command in commands:
-        words = shlex.split(command.replace(" ID", f" {said.get('session create', '')}"))
-        assert await asyncio.to_thread(main, words) == 0, command
-        said[" ".join(words[:2] if words[0] == "session" else words[:1])] = capsys.readouterr().out.strip()
+    for command in commands("MechanismService"):
+        words = command.split()
+        name = " ".join(words[:2] if words[0] == "session" else words[:1])
+        said[name] = await told(command.replace(" ID", f" {said.get('session create', '')}"), lambda: capsys.readouterr().out)
     assert list(said) == ["predict", "suggest", "session create", "session observe", "session delete"]
     assert said["session observe"].startswith("revision 2, 45 points; weights 1 1 1 1 1")
     with np.load("parts.npz") as parts:

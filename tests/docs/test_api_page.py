@@ -1,15 +1,14 @@
 """docs/api.md names every call and every reason, with the codes the code uses."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from dichroic.errors import BY_REASON
 from dichroic.v1 import latent_pb2, mechanism_pb2, models_pb2, transition_pb2
 from services.transport.errors import http_status
+from tests.docs.page import PAGE
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
 ROWS = {row[0]: row[1:] for row in re.findall(r"^\| `([A-Z_]+)` \| (\S+) \| (\S+) \| `(\w+)` \|", PAGE, flags=re.MULTILINE)}
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import io
 import json
-import re
 import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dichroic.cli import main
-from tests.docs.test_api_examples import PAGE, block
+from tests.docs.page import block, commands, printed, promised, told
 from tests.services.conftest import Running, running_on
 from tests.services.transition.graphene import nearest
 from tests.toy_transition import NDArray, image, states, write_toy_transition
@@ -49,19 +44,10 @@ class Microscope:
 
 
 async def test_the_python_example_runs_and_prints_what_it_says(running: Running) -> None:
-    code = block("transitions").replace("localhost:50051", f"127.0.0.1:{running.grpc.port}")
-    promised = PAGE.split("<!-- tested: transitions -->")[1].split("```text\n")[1].split("```")[0]
     microscope = Microscope()
     goal = microscope.atoms[nearest(microscope.atoms, np.array([3.0, 2.0]))]
     names: dict[str, Any] = {"image": microscope.image, "dwell": microscope.dwell, "goal": goal}
-    printed = io.StringIO()
-
-    def run() -> None:
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, "docs/api.md", "exec"), names)  # noqa: S102 - the page's own code
-
-    await asyncio.to_thread(run)
-    assert printed.getvalue() == promised
+    assert await printed("transitions", running.grpc.port, names) == promised("transitions")
 
 
 async def test_every_command_of_the_table_does_what_it_says(
@@ -69,18 +55,13 @@ async def test_every_command_of_the_table_does_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DICHROIC_SERVER", f"127.0.0.1:{running.grpc.port}")
-    told: dict[str, Any] = states(4)
-    np.savez("states.npz", **told)
+    sent: dict[str, Any] = states(4)
+    np.savez("states.npz", **sent)
     atoms, numbers = image()
     goal = np.array([6.1, 3.2])
     # The page's goal is a site of the lattice.
     np.savez("atoms.npz", atoms_xy_angstrom=atoms - atoms[nearest(atoms, goal)] + goal, atomic_numbers=numbers)
-    commands = re.findall(r"^\| `TransitionService\.\w+` .*\| `dichroic (.+)` \|$", PAGE, flags=re.MULTILINE)
-    said = {}
-    for command in commands:
-        words = shlex.split(command)
-        assert await asyncio.to_thread(main, words) == 0, command
-        said[words[0]] = capsys.readouterr().out.strip()
+    said = {command.split()[0]: await told(command, lambda: capsys.readouterr().out) for command in commands("TransitionService")}
     assert list(said) == ["transitions", "plan"]
     assert said["plan"].startswith("beam at (")
     with np.load("rates.npz") as rates:

@@ -47,12 +47,18 @@ def test_who_has_no_time_left_does_not_come_home(client: Client) -> None:
     assert len(journey.plans) == 1
 
 
-def test_an_image_without_silicon_is_refused_by_the_service(client: Client) -> None:
-    class Blind(SimulatedInstrument):
+@pytest.mark.parametrize(("silicon", "reason"), [(0, "NO_DOPANT"), (2, "SEVERAL_DOPANTS")])
+@pytest.mark.parametrize("deadline_s", [600.0, 1.0])
+def test_an_image_that_does_not_show_one_silicon_ends_the_run(client: Client, silicon: int, reason: str, deadline_s: float) -> None:
+    class Blurred(SimulatedInstrument):
+        images = 0
+
         def image(self) -> Image:
-            seen = super().image()
-            return Image(seen.atoms_xy_angstrom, np.full(len(seen.atomic_numbers), 6), seen.time_s)
+            seen, self.images = super().image(), self.images + 1
+            numbers = np.where(np.arange(len(seen.atomic_numbers)) < silicon, 14, 6)
+            # The first shows where the atom is; by the second, with little time, the deadline has passed and nothing is asked of the service.
+            return seen if self.images == 1 else Image(seen.atoms_xy_angstrom, numbers, seen.time_s)
 
     with pytest.raises(DichroicError) as refused:
-        bring_home(client, Blind("prior", field_of_view=18.0, seed=3, stem=False), "dune", GOAL, 600.0)
-    assert refused.value.reason == "NO_DOPANT"
+        bring_home(client, Blurred("prior", field_of_view=18.0, seed=3, stem=False), "dune", GOAL, deadline_s)
+    assert refused.value.reason == reason

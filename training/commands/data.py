@@ -10,7 +10,7 @@ from training.data.cards import STREAMS, draw_cards
 from training.data.dataset import DataSet, save_npz
 from training.data.domains import draw_domains
 from training.data.dune import STREAMS as DUNE_STREAMS
-from training.data.dune import draw_dune_mixture, draw_dune_prior
+from training.data.dune import draw_dune
 from training.data.ferrosim import MODES, TARGETS, draw_ferrosim
 from training.data.ferrosim import STREAMS as FERROSIM_STREAMS
 from training.data.loops import SCALARISERS, loop_mechanisms, read_loops
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     field, ferrosim, loops = _add_mechanism_data(names)
     prior, mixture = _add_transition_data(names)
     makers = {cards: draw_cards, domains: draw_domains, patches: draw_patch_spectra, field: draw_patches_field, ferrosim: draw_ferrosim}
-    makers |= {prior: draw_dune_prior, mixture: draw_dune_mixture}
+    makers |= {prior: draw_dune, mixture: draw_dune}
     for each, make in {**makers, loops: _from_loops}.items():
         each.set_defaults(make=make)
     for each in makers:
@@ -97,7 +97,8 @@ def _add_transition_data(names: argparse._SubParsersAction[argparse.ArgumentPars
     prior = names.add_parser("dune-prior", help="hops of a silicon atom in graphene, by the human prior's rates")
     mixture = names.add_parser("dune-mixture", help="the same, by the rates of a random mixture")
     mixture.add_argument("--mixture", type=int, default=0, metavar="SEED", help="which mixture (default %(default)s)")
-    for each in (prior, mixture):
+    for each, rates in ((prior, "prior"), (mixture, "mixture")):
+        each.set_defaults(rates=rates)
         each.add_argument("--count", type=int, default=20_000, metavar="N", help="transitions (default %(default)s)")
         each.add_argument("--first-hop", action="store_true", help="outcomes are first hops, not where the atom is when the dwell is over")
         each.add_argument("--beam-radius", type=float, default=3.0, metavar="A", help="the beam is within A Å of the atom (default %(default)s)")

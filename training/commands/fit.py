@@ -36,18 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to import: a typo in a recipe is told before.
     from training.latent.pipeline import Interrupted, Request, fit_latent  # noqa: PLC0415
 
-    data, common = tuple(arguments.data), (arguments.channel, arguments.out, arguments.device, arguments.resume, arguments.licence)
+    common = (tuple(arguments.data), arguments.channel, arguments.out, arguments.device, arguments.resume, arguments.licence)
     try:
         if isinstance(recipe, MechanismRecipe):
             from training.mechanism.pipeline import MechanismRequest, fit_mechanism  # noqa: PLC0415
 
-            written = fit_mechanism(MechanismRequest(recipe, arguments.recipe.parent, data, *common))
+            written = fit_mechanism(MechanismRequest(recipe, *common, folder=arguments.recipe.parent))
         elif isinstance(recipe, TransitionRecipe):
             from training.transition.recipe_pipeline import TransitionRequest, fit_transition_recipe  # noqa: PLC0415
 
-            written = fit_transition_recipe(TransitionRequest(recipe, data, *common))
+            written = fit_transition_recipe(TransitionRequest(recipe, *common))
         else:
-            written = fit_latent(Request(recipe, data, *common))
+            written = fit_latent(Request(recipe, *common))
     except KeyboardInterrupt as error:
         folder = error.folder if isinstance(error, Interrupted) and any(error.folder.glob("*.safetensors")) else None
         told = f"the checkpoint is in {folder}; run the same command with --resume to go on" if folder else "there is no checkpoint yet"

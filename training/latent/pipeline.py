@@ -7,7 +7,6 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from training.data.readers import read_data
 from training.errors import InputError
 from training.export.latent_bundle import Facts, write_latent_bundle
 from training.export.written import Written
+from training.fit_request import FitRequest
 from training.latent.alignment import Aligned, align, search_of
 from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.columns import condition_columns, target_columns
@@ -33,27 +33,8 @@ from training.latent.specification import INVARIANCES, ModelSpecification
 from training.recipe import FileData, Recipe
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the command line asked for.
-
-    Attributes:
-        recipe: with the command line's seed already in it.
-        data: files given; empty: those the recipe names.
-        channel: quantity given; None: the recipe's.
-        out: the folder of bundles.
-        device: "auto", "cpu" or "cuda".
-        resume: go on from the last checkpoint.
-        licence: of the data; None: the recipe's, where the data are those the recipe names.
-    """
-
-    recipe: Recipe
-    data: tuple[Path, ...]
-    channel: str | None
-    out: Path
-    device: str
-    resume: bool
-    licence: str | None = None
+class Request(FitRequest[Recipe]):
+    """Of a latent recipe."""
 
 
 class Interrupted(KeyboardInterrupt):

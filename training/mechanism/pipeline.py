@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from training.export.mechanism_bundle import MechanismFacts, write_mechanism_bun
 from training.export.mechanism_graphs import Standardisation
 from training.export.sessions import GraphRunner
 from training.export.written import Written
+from training.fit_request import FitRequest
 from training.latent.pipeline import Interrupted, Request, check_writable, fit_latent, settle_torch
 from training.mechanism.beside import baseline_metrics
 from training.mechanism.checkpoint import FitFile
@@ -41,28 +42,14 @@ _FEWEST_VALIDATION = 5
 
 
 @dataclass(frozen=True)
-class MechanismRequest:
-    """What the command line asked for.
+class MechanismRequest(FitRequest[MechanismRecipe]):
+    """Of a mechanism recipe.
 
     Attributes:
-        recipe: with the command line's seed already in it.
         folder: of the recipe's file, from which its paths count.
-        data: files given; empty: those the recipe names.
-        channel: quantity given; None: the recipe's.
-        out: the folder of bundles.
-        device: "auto", "cpu" or "cuda", for the recipes of encoders; Gaussian processes are fitted on the processor, in float64.
-        resume: go on from the last checkpoint.
-        licence: of the data; None: the recipe's.
     """
 
-    recipe: MechanismRecipe
-    folder: Path
-    data: tuple[Path, ...]
-    channel: str | None
-    out: Path
-    device: str
-    resume: bool
-    licence: str | None = None
+    folder: Path = field(kw_only=True)
 
 
 def fit_mechanism(request: MechanismRequest) -> Written:

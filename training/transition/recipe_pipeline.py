@@ -6,8 +6,6 @@ import copy
 import hashlib
 import shutil
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -16,6 +14,7 @@ from dichroic.bundle.manifest import canonical_json
 from training.errors import InputError
 from training.export.transition_bundle import TransitionFacts, write_transition_bundle
 from training.export.written import Written
+from training.fit_request import FitRequest
 from training.latent.pipeline import Interrupted, check_writable, settle_torch
 from training.recipe_transition import TransitionRecipe
 from training.transition.figures import Served, held_out_figures
@@ -23,27 +22,8 @@ from training.transition.prepare import PreparedTransitions, prepare_transitions
 from training.transition.stages import Stages, fit_in_stages
 
 
-@dataclass(frozen=True)
-class TransitionRequest:
-    """What the command line asked for.
-
-    Attributes:
-        recipe: with the command line's seed already in it.
-        data: files given; empty: those the recipe names.
-        channel: transitions have none; None.
-        out: the folder of bundles.
-        device: rates are fitted on the processor, whatever it says: networks are small.
-        resume: go on after the last finished stage.
-        licence: of the data; None: the recipe's.
-    """
-
-    recipe: TransitionRecipe
-    data: tuple[Path, ...]
-    channel: str | None
-    out: Path
-    device: str
-    resume: bool
-    licence: str | None = None
+class TransitionRequest(FitRequest[TransitionRecipe]):
+    """Of a transition recipe."""
 
 
 def fit_transition_recipe(request: TransitionRequest) -> Written:

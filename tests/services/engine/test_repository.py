@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dichroic.bundle import LatentSection, MechanismSection, TransitionSection
 from dichroic.bundle.files import WEIGHTS_NAME
-from dichroic.errors import BundleRefusedError, ModelNotReadyError, UnknownModelError, UnknownVersionError
+from dichroic.errors import BundleRefusedError, ModelNotReadyError, UnknownModelError, UnknownVersionError, UnsupportedCapabilityError
 from services.engine.budget import QueueBudget
 from services.engine.device import ChosenDevice
 from services.engine.loader import Loader
@@ -55,6 +56,21 @@ async def test_the_highest_version_that_serves_is_the_default(repository: Reposi
     assert await first_latent(repository, 1) == pytest.approx(expected(1), abs=1e-6)
     await repository.unload("toy", 2)
     assert await first_latent(repository) == pytest.approx(expected(1), abs=1e-6)
+
+
+async def test_a_lease_for_a_capability_tells_its_section_or_refuses_the_kind(repository: Repository) -> None:
+    await repository.load("toy", 1)
+    with repository.lease_with(LatentSection, "toy", 0) as (model, section):
+        assert section is model.manifest.latent
+        assert model.users == 1
+    for kind, name in ((MechanismSection, "mechanism"), (TransitionSection, "transition")):
+        with (
+            pytest.raises(UnsupportedCapabilityError, match=f"Model 'toy' is of kind 'latent'; this needs one of kind '{name}'") as caught,
+            repository.lease_with(kind, "toy", 0),
+        ):
+            pass
+        assert caught.value.field == "model_name"
+        assert model.users == 0
 
 
 async def test_a_refused_version_leaves_the_others_serving(repository: Repository, bundles: Path, recorder: Recorder) -> None:

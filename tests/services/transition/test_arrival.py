@@ -1,7 +1,12 @@
+import functools
+import time
+
 import numpy as np
 import pytest
 
 from services.transition.arrival import Arrival, arrival, grid_step, in_sequence
+from services.transition.assignment import MOST_TARGETS
+from services.transition.scenes import MOST_STEPS
 from services.transition.values import Choices, solve
 from tests.services.transition.graphene import long_tailed, nearest, peaked
 from tests.services.transition.test_values import choices, patch_problem
@@ -106,3 +111,36 @@ def test_one_after_another_adds_times_and_multiplies_chances():
     np.testing.assert_allclose(both.chance, [0, 0, 0, 0.5])
     assert both.lost == pytest.approx(0.1)
     assert in_sequence([first, second], 2.5).expected_s == pytest.approx((0.5 * 1.5 + 0.4 * 2.5) / 0.9)
+
+
+def drawn(count, seed, late=0):
+    """A distribution over so many steps, nothing within the first `late`."""
+    chance = np.random.default_rng(seed).random(count) ** 8
+    chance[:late] = 0
+    return Arrival.at(0.9 * chance / chance.sum(), 0.1, 0.05)
+
+
+@pytest.mark.parametrize(("lengths", "steps"), [((7, 5), 11), ((7, 5), 6), ((300, 41, 513), 1000), ((300, 41, 513), 257), ((1, 64), 64)])
+def test_added_times_are_those_of_the_direct_sum(lengths, steps):
+    each = [drawn(length, seed) for seed, length in enumerate(lengths)]
+    expected = functools.reduce(np.convolve, [one.chance for one in each])[:steps]
+    found = in_sequence(each, 0.1 * (steps - 1))
+    np.testing.assert_allclose(found.chance, expected, rtol=0, atol=1e-12)
+
+
+def test_where_the_deadline_comes_before_any_can_arrive_no_time_is_told():
+    both = in_sequence([drawn(200, 0, late=60), drawn(200, 1, late=50)], 10.0)
+    assert both.success_probability == 0
+    assert np.isnan(both.expected_s)
+    assert in_sequence([drawn(200, 0, late=60), drawn(200, 1, late=50)], 11.5).expected_s >= 11.0
+
+
+@pytest.mark.parametrize("goals", [2, MOST_TARGETS])
+def test_adding_times_takes_no_time_up_to_several_times_the_longest_deadline_that_is_accepted(goals):
+    steps = 4 * MOST_STEPS // goals
+    each = [drawn(steps + 1, seed) for seed in range(goals)]
+    began = time.process_time()
+    found = in_sequence(each, 0.1 * steps)
+    # The direct sum takes many seconds.
+    assert time.process_time() - began < 1
+    assert len(found.chance) == steps + 1

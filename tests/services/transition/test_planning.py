@@ -122,6 +122,43 @@ def test_forbidden_sites_are_gone_round(table):
     assert walled.lost_probability < 0.05
 
 
+def test_foreign_atoms_are_gone_round_like_defects_and_no_place_to_be(table):
+    free = planned(table)
+    wall = np.flatnonzero((np.abs(XY[:, 0]) < 0.9) & (XY[:, 1] < 7))
+    nitrogen = numbers(START)
+    nitrogen[wall] = 7
+    found = plan(XY, nitrogen, XY[[GOAL]], table)
+    assert not set(found.path.tolist()) & set(wall.tolist())
+    assert found.value_s == pytest.approx(planned(table, forbidden=tuple(wall.tolist())).value_s)
+    # Of a lattice of nitrogen they are no strangers; the carbon is.
+    other = np.where(nitrogen == 6, 7, nitrogen)
+    assert plan(XY, other, XY[[GOAL]], table, host_number=7).path.tolist() == free.path.tolist()
+    nitrogen[GOAL] = 7
+    with pytest.raises(ForbiddenSiteError) as caught:
+        plan(XY, nitrogen, XY[[GOAL]], table)
+    assert (caught.value.field, caught.value.row, caught.value.metadata) == ("goals_xy_angstrom", 0, {"cause": "foreign", "atom": str(GOAL)})
+
+
+def test_foreign_atoms_across_all_ways_cut_the_goal_off(table):
+    nitrogen = numbers(START)
+    nitrogen[np.abs(XY[:, 0]) < 1.3] = 7
+    with pytest.raises(GoalUnreachableError, match="foreign") as caught:
+        plan(XY, nitrogen, XY[[GOAL]], table)
+    assert (caught.value.field, caught.value.row, caught.value.metadata) == ("goals_xy_angstrom", 0, {"atom": str(GOAL)})
+
+
+def test_of_several_goals_the_row_of_the_one_that_cannot_be_is_named(table):
+    goals = XY[[at(1, 1), GOAL]]
+    with pytest.raises(ForbiddenSiteError, match="Goal 1") as caught:
+        plan(XY, numbers(START, at(5, 0)), goals, table, Wish(forbidden=(GOAL,)))
+    assert (caught.value.field, caught.value.row, caught.value.metadata["atom"]) == ("goals_xy_angstrom", 1, str(GOAL))
+    # Of goals that are only together out of reach no row can be named.
+    wall = tuple(np.flatnonzero(np.abs(XY[:, 0]) < 1.3).tolist())
+    with pytest.raises(GoalUnreachableError) as together:
+        plan(XY, numbers(START, at(-5, 0)), XY[[GOAL, at(-4, 3)]], table, Wish(forbidden=wall))
+    assert together.value.row is None
+
+
 def test_a_deadline_cuts_what_is_promised(table):
     found = planned(table, deadline_s=60.0)
     assert 0.01 < found.success_probability < 0.5
@@ -171,7 +208,7 @@ def test_other_dopants_are_in_the_way(table):
     assert not set(found.path.tolist()) & set(others)
     with pytest.raises(ForbiddenSiteError) as caught:
         plan(XY, numbers(start, goal), XY[[goal]], table, Wish(dopant=start))
-    assert caught.value.metadata == {"cause": "dopant"}
+    assert (caught.value.row, caught.value.metadata) == (0, {"cause": "dopant", "atom": str(goal)})
 
 
 def test_a_dopant_at_the_edge_does_not_stop_the_others(table):
@@ -189,7 +226,9 @@ def test_defects_are_gone_round_and_no_place_to_be(table):
     for dopant, target in ((first, goal), (start, first)):
         with pytest.raises(ForbiddenSiteError) as caught:
             plan(xy, numbers(dopant), xy[[target]], table)
-        assert caught.value.metadata == {"cause": "defect"}
+        # Of the goals there is one; the dopant is told by its atom.
+        row, atom = (0, target) if target == first else (dopant, dopant)
+        assert (caught.value.row, caught.value.metadata) == (row, {"cause": "defect", "atom": str(atom)})
 
 
 def test_aversion_changes_the_value_and_is_safe_to_ask_of_a_single_model(table):

@@ -72,9 +72,9 @@ def test_transitions_are_written_as_asked(tmp_path, capsys):
             assert made["neighbours_xy_angstrom"].shape == (30, 3, 2)
             assert np.linalg.norm(made["beam_xy_angstrom"], axis=1).max() <= 2
             assert 1 <= made["dwell_s"].min() <= made["dwell_s"].max() <= 2
-            mixture = "mixture=3, " if own else ""
+            rates = "rates='mixture', mixture=3" if own else "rates='prior', mixture=0"
             assert str(made["source"]) == (
-                f"draw_{name.replace('-', '_')}({mixture}count=30, first_hop=True, beam_radius=2.0, dwell=(1.0, 2.0), "
+                f"draw_dune(count=30, {rates}, first_hop=True, beam_radius=2.0, dwell=(1.0, 2.0), "
                 "current_na=(0.1, 0.2), voltage_kv=(60.0, 80.0), seed=5, stream='validation')"
             )
 

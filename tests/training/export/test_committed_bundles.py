@@ -16,8 +16,8 @@ from services.engine.loader import Loader
 from services.mechanism.posterior import make_fixed
 from training.data.cards import SUITS, SYMMETRY_ORDER, draw_cards
 from training.data.dataset import DataSet
+from training.data.dune.families import draw_dune
 from training.data.dune.rates import ContextScaling, HumanPrior
-from training.data.dune.transitions import draw_dune_prior
 from training.data.dune.truth import outcome_probabilities
 from training.data.patch_spectra import draw_patch_spectra
 from training.data.patches_field import draw_patches_field
@@ -196,7 +196,7 @@ def test_patches_start_sorts_patches_drawn_anew_and_is_as_sure_as_it_says() -> N
 
 def test_dune_prior_tells_fresh_transitions_nearly_as_the_truth_does() -> None:
     """Issue 5: mean KL of at most 0.001 nats, told by the graph itself; and rates that turned and reflected states permute to 1e-6."""
-    drawn = draw_dune_prior(4000, seed=20260, stream="test").arrays
+    drawn = draw_dune(4000, rates="prior", seed=20260, stream="test").arrays
     bundle = read_bundle(FOLDER / "dune-prior" / "1")
     declared = bundle.manifest.signatures["predict"]
     runner = GraphRunner(bundle.files[declared.graph], bundle.files["weights.safetensors"], [spec.name for spec in declared.outputs])

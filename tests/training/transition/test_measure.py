@@ -43,6 +43,8 @@ def test_calibration_error_is_the_gap_between_told_and_happened() -> None:
     assert calibration_error(0.5 * told, told) == pytest.approx(np.mean(0.5 * told))
     happened = (RNG.random(5000) < told).astype(float)
     assert calibration_error(told, happened) < 0.03
+    # Wrong in opposite directions in two bins is wrong in both.
+    assert calibration_error(np.array([0.25, 0.75]), np.array([0.35, 0.65])) == pytest.approx(0.1)
     # Wrong in both directions within one bin is right.
     assert calibration_error(np.array([0.50, 0.51]), np.array([0.40, 0.61])) == pytest.approx(0, abs=1e-12)
 

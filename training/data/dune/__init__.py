@@ -2,6 +2,7 @@
 
 from training.data.dune.environment import DuneEnvironment
 from training.data.dune.episodes import Agent, AgentObservation, Episodes, Outcomes
+from training.data.dune.families import draw_dune
 from training.data.dune.greedy import PRIOR_PEAK_POSITION, greedy_at, greedy_on_neighbour, random_beam
 from training.data.dune.lattice import Lattice
 from training.data.dune.microscope import Imperfections, Microscope, Observation
@@ -9,7 +10,7 @@ from training.data.dune.rates import BOND_LENGTH, BeyondCarbon, Component, Conte
 from training.data.dune.simulator import Simulator, run_agents, run_episodes
 from training.data.dune.stem import draw_stem, find_atoms
 from training.data.dune.streams import STREAMS
-from training.data.dune.transitions import draw_dune_mixture, draw_dune_prior, draw_transitions
+from training.data.dune.transitions import draw_transitions
 from training.data.dune.truth import first_hop_probabilities, occupancy_probabilities, outcome_probabilities
 
 __all__ = [
@@ -33,8 +34,7 @@ __all__ = [
     "RateModel",
     "Simple",
     "Simulator",
-    "draw_dune_mixture",
-    "draw_dune_prior",
+    "draw_dune",
     "draw_stem",
     "draw_transitions",
     "find_atoms",

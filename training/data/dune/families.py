@@ -6,7 +6,16 @@ import ast
 
 from training.data.dataset import DataSet
 from training.data.drawing import require_option
-from training.data.dune.rates import BeyondCarbon, ContextScaling, GaussianMixture, HumanPrior, RateModel, Simple
+from training.data.dune.rates import (
+    REFERENCE_CURRENT,
+    REFERENCE_VOLTAGE,
+    BeyondCarbon,
+    ContextScaling,
+    GaussianMixture,
+    HumanPrior,
+    RateModel,
+    Simple,
+)
 from training.data.dune.transitions import draw_transitions
 
 FAMILIES = ("prior", "mixture", "simple", "beyond_carbon")
@@ -18,23 +27,50 @@ def rate_family(name: str, mixture: int = 0) -> RateModel:
 
     Args:
         name: one of FAMILIES.
-        mixture: seed of the mixture's components; of no other family.
+        mixture: seed of the mixture's components, >= 0; of no other family.
 
     Raises:
         InputError: INVALID_OPTION.
     """
     require_option("Rates", name in FAMILIES, f"a family is one of {', '.join(FAMILIES)}, not {name!r}")
+    require_option("Rates", mixture >= 0, f"mixture is a seed, 0 or more, not {mixture}")
     if name == "mixture":
         return GaussianMixture.drawn(mixture, scaling=ContextScaling())
     return {"prior": HumanPrior, "simple": Simple, "beyond_carbon": BeyondCarbon}[name](scaling=ContextScaling())
 
 
-def draw_dune(count: int, *, rates: str, mixture: int = 0, **options: object) -> DataSet:
-    """Transitions of a family, by its name; further options as in `draw_transitions`. The source tells all of them.
+def draw_dune(
+    count: int = 20_000,
+    *,
+    rates: str,
+    mixture: int = 0,
+    first_hop: bool = False,
+    beam_radius: float = 3.0,
+    dwell: tuple[float, float] = (0.0, 5.0),
+    current_na: tuple[float, float] = (REFERENCE_CURRENT, REFERENCE_CURRENT),
+    voltage_kv: tuple[float, float] = (REFERENCE_VOLTAGE, REFERENCE_VOLTAGE),
+    seed: int,
+    stream: str = "train",
+) -> DataSet:
+    """Transitions of a family, by its name, scaled with the context. The source tells all options.
+
+    Args:
+        count: transitions, >= 1.
+        rates: see `rate_family`.
+        mixture: see `rate_family`; `seed` is that of the transitions.
+        first_hop: as the others, in `draw_transitions`, which also says what is returned.
+        beam_radius: Å.
+        dwell: LOW HIGH, s.
+        current_na: LOW HIGH, nA.
+        voltage_kv: LOW HIGH, kV.
+        seed: of the transitions.
+        stream: "train", "validation" or "test".
 
     Raises:
         InputError: INVALID_OPTION.
     """
+    options = {"first_hop": first_hop, "beam_radius": beam_radius, "dwell": dwell, "current_na": current_na, "voltage_kv": voltage_kv}
+    options |= {"seed": seed, "stream": stream}
     said = ", ".join(f"{key}={value!r}" for key, value in {"count": count, "rates": rates, "mixture": mixture, **options}.items())
     return draw_transitions(count, rates=rate_family(rates, mixture), source=f"{_MAKER}({said})", **options)  # type: ignore[arg-type]
 

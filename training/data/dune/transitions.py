@@ -11,7 +11,7 @@ from training.data.dataset import Array, DataSet, hash_arrays
 from training.data.drawing import random_stream, require_option
 from training.data.dune.gillespie import Dwelt, hop_during_dwell
 from training.data.dune.lattice import bonds_at
-from training.data.dune.rates import REFERENCE_CURRENT, REFERENCE_VOLTAGE, ContextScaling, GaussianMixture, HumanPrior, RateModel
+from training.data.dune.rates import REFERENCE_CURRENT, REFERENCE_VOLTAGE, RateModel
 from training.data.dune.streams import STREAMS
 
 _require = partial(require_option, "Transitions")
@@ -91,56 +91,3 @@ def end_of_dwell_outcomes(dwelt: Dwelt) -> Array:
     far = np.abs(dwelt.steps).sum(axis=1)
     outcome: Array = np.where(far == 0, 0, np.where(far == 1, dwelt.steps.argmax(axis=1) + 1, -1))
     return outcome
-
-
-def draw_dune_prior(
-    count: int = 20_000,
-    *,
-    first_hop: bool = False,
-    beam_radius: float = 3.0,
-    dwell: tuple[float, float] = (0.0, 5.0),
-    current_na: tuple[float, float] = (REFERENCE_CURRENT, REFERENCE_CURRENT),
-    voltage_kv: tuple[float, float] = (REFERENCE_VOLTAGE, REFERENCE_VOLTAGE),
-    seed: int,
-    stream: str = "train",
-) -> DataSet:
-    """Transitions by the human prior's rates, scaled with the context. Arguments, arrays and errors as in `draw_transitions`."""
-    options = {"first_hop": first_hop, "beam_radius": beam_radius, "dwell": dwell, "current_na": current_na, "voltage_kv": voltage_kv}
-    return _draw_named("dune_prior", HumanPrior(scaling=ContextScaling()), {"count": count, **options, "seed": seed, "stream": stream})
-
-
-def draw_dune_mixture(
-    count: int = 20_000,
-    *,
-    mixture: int = 0,
-    first_hop: bool = False,
-    beam_radius: float = 3.0,
-    dwell: tuple[float, float] = (0.0, 5.0),
-    current_na: tuple[float, float] = (REFERENCE_CURRENT, REFERENCE_CURRENT),
-    voltage_kv: tuple[float, float] = (REFERENCE_VOLTAGE, REFERENCE_VOLTAGE),
-    seed: int,
-    stream: str = "train",
-) -> DataSet:
-    """Transitions by a random mixture's rates, scaled with the context.
-
-    Args:
-        count: transitions, >= 1.
-        mixture: seed of the mixture, >= 0; `seed` is that of the transitions.
-        first_hop: as the others, in `draw_transitions`, which also says what is returned and raised.
-        beam_radius: Å.
-        dwell: LOW HIGH, s.
-        current_na: LOW HIGH, nA.
-        voltage_kv: LOW HIGH, kV.
-        seed: of the transitions.
-        stream: "train", "validation" or "test".
-    """
-    _require(mixture >= 0, f"mixture is a seed, 0 or more, not {mixture}")
-    options = {"first_hop": first_hop, "beam_radius": beam_radius, "dwell": dwell, "current_na": current_na, "voltage_kv": voltage_kv}
-    rates = GaussianMixture.drawn(mixture, scaling=ContextScaling())
-    return _draw_named("dune_mixture", rates, {"count": count, **options, "seed": seed, "stream": stream}, mixture=mixture)
-
-
-def _draw_named(name: str, rates: RateModel, options: dict[str, object], **own: int) -> DataSet:
-    """The data set of a generator that says its own name and options."""
-    said = ", ".join(f"{key}={value!r}" for key, value in {**own, **options}.items())
-    return draw_transitions(rates=rates, source=f"draw_{name}({said})", **options)  # type: ignore[arg-type]

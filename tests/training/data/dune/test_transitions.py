@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from training.data.dataset import Array
-from training.data.dune.rates import ContextScaling, GaussianMixture, HumanPrior, Simple
-from training.data.dune.transitions import draw_dune_mixture, draw_dune_prior, draw_transitions
+from training.data.dune.rates import GaussianMixture, HumanPrior, Simple
+from training.data.dune.transitions import draw_transitions
 from training.data.dune.truth import first_hop_probabilities, outcome_probabilities
 from training.errors import InputError
 
@@ -74,18 +74,6 @@ def test_the_same_seed_gives_the_same_data_a_longer_set_begins_with_the_shorter_
         assert not np.isin(short[name], other[name]).any()
 
 
-def test_the_named_sets_are_the_prior_and_the_mixture_scaled_with_the_context() -> None:
-    options = {"current_na": (0.1, 0.4), "voltage_kv": (60.0, 90.0), "seed": 3}
-    prior = draw_dune_prior(300, **options)  # type: ignore[arg-type]
-    same = draw_transitions(300, rates=HumanPrior(scaling=ContextScaling()), **options)  # type: ignore[arg-type]
-    assert prior.sha256 == same.sha256 != draw_transitions(300, rates=HumanPrior(), **options).sha256  # type: ignore[arg-type]
-    mixture = draw_dune_mixture(300, mixture=6, **options)  # type: ignore[arg-type]
-    same = draw_transitions(300, rates=GaussianMixture.drawn(6, scaling=ContextScaling()), **options)  # type: ignore[arg-type]
-    assert mixture.sha256 == same.sha256 != draw_dune_mixture(300, mixture=7, **options).sha256  # type: ignore[arg-type]
-    assert mixture.source.startswith("draw_dune_mixture(mixture=6, count=300, ")
-    assert (prior.unit, prior.quantity) == ("1", "outcome at the end of the dwell")
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -104,8 +92,3 @@ def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError) as caught:
         draw_transitions(**{"count": 2, "rates": Simple(), "seed": 0} | wrong)  # type: ignore[arg-type]
     assert caught.value.reason == "INVALID_OPTION"
-    if "count" not in wrong:
-        with pytest.raises(InputError):
-            draw_dune_prior(2, **{"seed": 0} | wrong)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="mixture"):
-        draw_dune_mixture(2, mixture=-1, seed=0)
