@@ -86,7 +86,7 @@ def candidates_for(count: int) -> tuple[Training, ...]:
     if count >= _MANY:
         return (Training(),)
     # More members: each transition is judged by the third of them that have not seen it.
-    return tuple(Training(members=8, first_hop_steps=200, steps=40, learning_rate=rate) for rate in (0.005, 0.01))
+    return tuple(Training(members=16, first_hop_steps=200, steps=40, learning_rate=rate) for rate in (0.005, 0.01))
 
 
 def fit_transition(fit: Fit, arrays: Mapping[str, Array], *, seed: int, show: bool = True) -> Fitted:
