@@ -39,8 +39,9 @@ from dichroic.wire import from_array, put_array
 from services.engine.device import ChosenDevice
 from services.engine.graph import open_session
 from services.transition.arrays import Float64
+from services.transition.chain import Chain
 from services.transition.planning import Planned, plan
-from services.transition.table import LONGEST_DWELL_S, ActionTable, tabulate
+from services.transition.table import LONGEST_DWELL_S, SHELLS, ActionTable, tabulate
 from training.data.dune.rates import HumanPrior
 from training.data.dune.transitions import draw_transitions
 
@@ -84,9 +85,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Graph:
-    """The bundle's `predict` graph in a bare session, one thread."""
+    """The bundle's graphs in bare sessions, one thread."""
 
-    session: ort.InferenceSession
+    sessions: dict[str, ort.InferenceSession]
     section: TransitionSection
     digest: str
     outputs: tuple[str, ...]
@@ -95,30 +96,30 @@ class Graph:
     def opened(cls, folder: Path) -> Graph:
         """From a bundle's folder."""
         bundle = read_bundle(folder)
-        signature, section = bundle.manifest.signatures["predict"], bundle.manifest.transition
+        signatures, section = bundle.manifest.signatures, bundle.manifest.transition
         if section is None:
             raise SystemExit(f"{folder} holds no transition model")
-        weights = unpack(bundle.files[WEIGHTS_NAME], path=WEIGHTS_NAME)
-        session = open_session("predict", bundle.files[signature.graph], signature, weights, ChosenDevice("cpu", False, 1))
-        return cls(session, section, bundle.manifest.digest, tuple(spec.name for spec in signature.outputs))
+        weights, device = unpack(bundle.files[WEIGHTS_NAME], path=WEIGHTS_NAME), ChosenDevice("cpu", False, 1)
+        sessions = {name: open_session(name, bundle.files[each.graph], each, weights, device) for name, each in signatures.items()}
+        return cls(sessions, section, bundle.manifest.digest, tuple(spec.name for spec in signatures["predict"].outputs))
 
     def run(self, inputs: Mapping[str, Any]) -> Arrays:
-        """All outputs."""
-        return dict(zip(self.outputs, self.session.run(self.outputs, inputs), strict=True))
+        """All outputs of `predict`."""
+        return dict(zip(self.outputs, self.sessions["predict"].run(self.outputs, inputs), strict=True))
 
     def table(self) -> ActionTable:
-        """The action table that the service makes of it."""
+        """The action table that the service makes of `rates`."""
         section = self.section
 
-        def occupancy(beam: Float64, neighbours: Float64, dwell_s: Float64, context: Float64) -> Float64:
+        def rates(beam: Float64, neighbours: Float64, context: Float64) -> Float64:
             current, voltage = np.ascontiguousarray(context.T)
-            given = {"beam_xy_angstrom": beam, "neighbours_xy_angstrom": neighbours, "dwell_s": dwell_s, "current_na": current, "voltage_kv": voltage}
-            return self.run(given)["occupancy_mean"]
+            given = {"beam_xy_angstrom": beam, "neighbours_xy_angstrom": neighbours, "current_na": current, "voltage_kv": voltage}
+            found: Float64 = self.sessions["rates"].run(["member_rates"], given)[0]
+            return found
 
         return tabulate(
-            occupancy,
+            Chain(rates, SHELLS),
             (section.current_na.low, section.voltage_kv.low),
-            shells=section.shells,
             bond_length=section.bond_length_angstrom,
             beam_radius=section.beam_radius_angstrom,
             longest_dwell_s=min(LONGEST_DWELL_S, section.dwell_s.high),
@@ -192,7 +193,7 @@ async def prediction(name: str, states: int, graph: Graph, stub: Any) -> Case:
     """So many states in a message, others with every turn; current and voltage are the model's own."""
     drawn = draw_transitions(MESSAGES * states, rates=HumanPrior(), seed=SEED).arrays
     inputs = [
-        {spec.name: np.ascontiguousarray(drawn[spec.name][start : start + states]) for spec in graph.session.get_inputs()}
+        {spec.name: np.ascontiguousarray(drawn[spec.name][start : start + states]) for spec in graph.sessions["predict"].get_inputs()}
         for start in range(0, len(drawn["dwell_s"]), states)
     ]
 
@@ -201,7 +202,7 @@ async def prediction(name: str, states: int, graph: Graph, stub: Any) -> Case:
         return filled(transition_pb2.PredictTransitionsRequest(model_name=MODEL), {key: inputs[turn % len(inputs)][key] for key in sent})
 
     async def in_process(turn: int) -> None:
-        graph.session.run(graph.outputs, inputs[turn % len(inputs)])
+        graph.run(inputs[turn % len(inputs)])
 
     ready = [request(turn).SerializeToString() for turn in range(len(inputs))]
     sender = stub.PredictTransitions
