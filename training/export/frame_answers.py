@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dichroic.bundle import Preprocessing, Signature
 from training.export.frame_front import CONSTANT
-from training.export.frame_graphs import CONSTANT_VARIANCE
 from training.export.frame_models import FrameModels
 from training.export.modules import Encode, input_range
 from training.export.specs import encode_outputs
@@ -20,6 +19,8 @@ from training.frames.resampling import Windows
 from training.latent.model import InvariantVAE
 
 Array = np.ndarray[Any, np.dtype[Any]]
+# The variance of a descriptor, normalised, up to which it counts as constant: a standard deviation of 1e-5 of the input range.
+CONSTANT_VARIANCE = 1e-10
 # How far a window may stand out of its frame, pixels.
 TOLERANCE_PX = 1e-6
 

@@ -21,6 +21,7 @@ from dichroic.bundle import (
 from dichroic.bundle.arrays import pack
 from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME
 from dichroic.bundle.manifest import Calibration
+from training.export.dense_graphs import maps_core
 from training.export.frame_graphs import frame_graphs
 from training.export.frame_models import FrameModels
 from training.export.frame_parity import check_frame_parity, frame_golden
@@ -162,6 +163,8 @@ def export_graphs(
                 graphs[name] = with_front(cores[kind], signature.inputs[0], preprocessing)
     parameters = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
     if frames is not None:
+        if model.specification.dense_head:
+            cores["dense"] = maps_core(model, preprocessing)
         graphs |= frame_graphs(frames, cores, preprocessing, declared)
         for number, stage in enumerate(frames.stages[:-1], start=1):
             parameters |= {f"stage_{number}.{name}": tensor.detach().numpy() for name, tensor in stage.model.state_dict().items()}

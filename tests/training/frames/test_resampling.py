@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from training.export.frame_graphs import windows_graph
+from training.export.frame_windows import windows_graph
 from training.frames.resampling import WholeFrame, Windows
 
 Array = np.ndarray[Any, np.dtype[Any]]
