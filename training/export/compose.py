@@ -27,9 +27,9 @@ class Parts:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=f"of_{output}", **attributes))
         return output
 
-    def constant(self, name: str, values: Array) -> str:
+    def constant(self, name: str, values: Array | np.generic) -> str:
         """One constant more; its name."""
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name))
+        self.constants.append(numpy_helper.from_array(np.array(values), name))
         return name
 
     def insert(self, graph: onnx.ModelProto, prefix: str, names: Mapping[str, str]) -> None:

@@ -47,15 +47,19 @@ class FrameReference:
             values = self.descriptors(model, dtype, inputs["frame"], inputs["centre_px"], inputs["window_px"])
             found = (self._explained(model, values),) if kind == "explain" else self._encoded(model, values, inputs["window_px"])
             return {spec.name: answer.numpy() for spec, answer in zip(signature.outputs, found, strict=True)}
-        window, stride = float(inputs["window_px"][0]), model.specification.dense_stride_px
-        maps = []
-        for frame in inputs["frames"]:
-            rows, columns = (grid(side, window, stride * window / model.specification.height_px) for side in frame.shape[:2])
-            centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=2).reshape(-1, 2)
-            windows = np.full(len(centres), inputs["window_px"][0])
-            found = self._encoded(model, self.descriptors(model, dtype, frame, centres, windows), windows)
-            maps.append([answer.reshape(len(rows), len(columns), *answer.shape[1:]) for answer in found])
-        return {spec.name: torch.stack(each).numpy() for spec, each in zip(signature.outputs, zip(*maps, strict=True), strict=True)}
+        return self._maps(model, dtype, signature, inputs)
+
+    def _maps(self, model: InvariantVAE, dtype: str, signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Of frames of one size: window by window, at the centres that the graph has."""
+        frames, window = inputs["frames"], float(inputs["window_px"][0])
+        stride = model.specification.dense_stride_px * window / model.specification.height_px
+        rows, columns = (grid(side, window, stride) for side in frames.shape[1:3])
+        centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=2).reshape(-1, 2)
+        windows = np.full(len(centres), inputs["window_px"][0])
+        values = torch.cat([self.descriptors(model, dtype, frame, centres, windows) for frame in frames])
+        found = self._encoded(model, values, np.full(len(values), inputs["window_px"][0]))
+        shape = (len(frames), len(rows), len(columns))
+        return {spec.name: answer.reshape(*shape, *answer.shape[1:]).numpy() for spec, answer in zip(signature.outputs, found, strict=True)}
 
     def descriptors(self, model: InvariantVAE, dtype: str, frame: Array, centres: Array, windows: Array) -> Tensor:
         """Windows of one frame (h, w[, c]), normalised, not clipped: (n, d, d, c)."""

@@ -27,11 +27,7 @@ def add_front(parts: Parts, frame: str, dtype: str, preprocessing: Preprocessing
     Returns:
         The name of the values, (H, W, c) or (n, H, W, c) float32: (v − low)/(high − low), of v = 0 where a pixel is not finite.
     """
-    value = frame
-    if len(preprocessing.input_low) == 1:
-        parts.constant("channel_axis", np.array([first + 2], np.int64))
-        value = parts.node("Unsqueeze", [value, "channel_axis"], "with_channel")
-    bad = ""
+    value, bad, single = frame, "", len(preprocessing.input_low) == 1
     if dtype == "float32":
         parts.node("IsNaN", [value], "is_nan")
         parts.node("IsInf", [value], "is_infinite")
@@ -44,10 +40,15 @@ def add_front(parts: Parts, frame: str, dtype: str, preprocessing: Preprocessing
         value = parts.node("Cast", [value], "as_float", to=TensorProto.FLOAT)
     # What is standardised has no unit, whatever dtype it had.
     low, span = (part.numpy() for part in input_range(preprocessing, "float32" if standardised else dtype))
-    parts.constant("low", low)
-    parts.constant("span", span)
+    # One number, and the channel's axis last: what is repeated along an axis of one value is not vectorised.
+    parts.constant("low", low[0] if single else low)
+    parts.constant("span", span[0] if single else span)
     parts.node("Sub", [value, "low"], "above_low")
-    return parts.node("Div", ["above_low", "span"], "normalised")
+    normalised = parts.node("Div", ["above_low", "span"], "normalised")
+    if not single:
+        return normalised
+    parts.constant("channel_axis", np.array([first + 2], np.int64))
+    return parts.node("Unsqueeze", [normalised, "channel_axis"], "with_channel")
 
 
 def add_range(parts: Parts, name: str, stop: str) -> str:

@@ -21,7 +21,7 @@ from training.export.sessions import GraphRunner
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_ROWS, _TRIES = 48, 100
+_ROWS, _TRIES, _DENSE_TRIES = 48, 100, 12
 _SEED, _GOLDEN_SEED = 20261126, 11
 # Lengths of windows that are tried, of the descriptor's: enlarged, as they are, shrunk.
 _SHORTEST, _LONGEST = 0.6, 1.7
@@ -124,19 +124,20 @@ def _clear_of_jumps(reference: FrameReference, name: str, signature: Signature) 
     frames, preprocessing = reference.frames, reference.preprocessing
     if name.startswith("dense_"):
         generator = np.random.default_rng(_GOLDEN_SEED)
-        inputs = _dense_example(frames, preprocessing, name.partition(".")[2], _GOLDEN_WINDOW, _TRIES, generator)
+        inputs = _dense_example(frames, preprocessing, name.partition(".")[2], _GOLDEN_WINDOW, _DENSE_TRIES, generator)
         rows = 2
     else:
         (inputs,) = _examples(name, frames, preprocessing, _TRIES, _GOLDEN_SEED)
         rows = ROWS
-    bad, specification = np.zeros(_TRIES), frames.specification
+    tries, specification = len(inputs["window_px"]), frames.specification
+    bad = np.zeros(tries)
     answers = reference.answer(name, signature, inputs)
     for spec in signature.outputs:
         columns, values = list(specification.circle_columns(spec.name)), np.abs(answers[spec.name])
         if spec.name == "angle_rad":
-            bad += (values > CLEAR_OF_JUMP_RAD / max(1, specification.angle_symmetry)).reshape(_TRIES, -1).any(axis=1)
+            bad += (values > CLEAR_OF_JUMP_RAD / max(1, specification.angle_symmetry)).reshape(tries, -1).any(axis=1)
         elif columns:
-            bad += (values[..., columns] > CLEAR_OF_JUMP_RAD).reshape(_TRIES, -1).any(axis=1)
+            bad += (values[..., columns] > CLEAR_OF_JUMP_RAD).reshape(tries, -1).any(axis=1)
     if specification.is_mixture:
         model = frames.stages[int(name.partition(".")[0].partition("_")[2]) - 1].model
         values = reference.descriptors(model, name.partition(".")[2], inputs["frame"], inputs["centre_px"], inputs["window_px"])
