@@ -1,4 +1,4 @@
-"""Descriptors by torch are those of the definition, whatever the window's length and place; and by the exported graph."""
+"""Descriptors by torch are those of the definition, whatever the window's length and place."""
 
 from __future__ import annotations
 
@@ -6,37 +6,15 @@ import math
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
-from training.export.frame_windows import windows_graph
+from tests.training.frames.definition import by_definition
 from training.frames.resampling import WholeFrame, Windows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 GENERATOR = np.random.default_rng(0)
 SIZE = 6
-
-
-def by_definition(frame: Array, centre: Array, window: float, size: int) -> Array:
-    """A X Bᵀ of one window, value by value, from the whole frame (h, w, c)."""
-    matrices = [axis(frame.shape[side], float(centre[side]), window, size) for side in (0, 1)]
-    return np.einsum("iy,yxc,jx->ijc", matrices[0], frame, matrices[1])
-
-
-def axis(length: int, centre: float, window: float, size: int) -> Array:
-    found, step = np.zeros((size, length)), window / size
-    for row in range(size):
-        low = centre - window / 2 + row * step
-        if window >= size:
-            for pixel in range(length):
-                found[row, pixel] = max(0.0, min(low + step, pixel + 1) - max(low, pixel)) / step
-        else:
-            place = low + step / 2 - 0.5
-            first = math.floor(place)
-            for pixel, weight in ((first, first + 1 - place), (first + 1, place - first)):
-                found[row, min(max(pixel, 0), length - 1)] += weight
-    return found
 
 
 def drawn(windows: Array, shape: tuple[int, int, int]) -> tuple[Array, Array]:
@@ -110,18 +88,6 @@ def test_the_whole_frame_holds_every_window_of_its_grid(window: float) -> None:
             for index, frame in enumerate(frames):
                 part = whole[index, :, top : top + SIZE, left : left + SIZE]
                 np.testing.assert_allclose(np.moveaxis(part, 0, 2), resampled(frame, centre, np.array([window]), SIZE)[0], atol=1e-12)
-
-
-def test_the_graph_agrees_in_float32_for_frames_and_numbers_of_windows_of_any_size() -> None:
-    session = onnxruntime.InferenceSession(windows_graph(SIZE, 1).SerializeToString(), providers=["CPUExecutionProvider"])
-    for rows, shape in ((1, (40, 41, 1)), (13, (50, 40, 1))):
-        windows = GENERATOR.uniform(3, 30, rows).astype(np.float32)
-        frame, centres = drawn(np.concatenate((windows, windows[:1])), shape)
-        centres = centres[:rows].astype(np.float32)
-        values = frame.astype(np.float32)
-        given = {"values": values, "centre_px": centres, "window_px": windows, "taps": taps(windows).numpy()}
-        (found,) = session.run(None, given)
-        np.testing.assert_allclose(found, resampled(values.astype(float), centres, windows, SIZE), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [6, 16])
