@@ -1,0 +1,89 @@
+"""`python -m benchmarks.dense --fit`: what the dense encoders learn beside the MLP, on the cards recipe's own data and epochs, several seeds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+# Encoders of about as many weights in their dense layers; keys of [model] in place of the recipe's.
+ENCODERS: dict[str, dict[str, Any]] = {
+    "mlp": {"encoder": "mlp", "encoder_widths": [128, 128]},
+    "dense, moments": {"encoder": "dense", "dense_head": "moments", "encoder_channels": [16, 32, 32], "encoder_widths": [96]},
+    "dense, full": {"encoder": "dense", "dense_head": "full", "encoder_channels": [16, 32, 32], "encoder_widths": [96]},
+}
+# The least that counts as a smoke test: as the recipe otherwise.
+QUICK: dict[str, Any] = {"data": {"train_per_suit": 30, "test_per_suit": 10}, "training": {"epochs": 1}}
+# Figures of the model card, and whether less is better.
+FIGURES = {"negative_elbo": True, "angle_error_deg": True, "angle_correlation": False, "shift_r2": False}
+
+
+def compare(seeds: list[int], out: Path, *, quick: bool) -> int:
+    """Fits every encoder for every seed, and writes `dense_fit.json` beside a table on the screen.
+
+    Returns:
+        0 where no dense encoder's mean is worse than the MLP's in −ELBO and angle error by more than the seeds' spread, and for `quick`; else 1.
+    """
+    found = {name: [figures(name, seed, quick=quick) for seed in (seeds[:1] if quick else seeds)] for name in ENCODERS}
+    print(table(found))
+    if quick:
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    facts = {"recipe": "recipes/cards.toml", "seeds": seeds, "encoders": ENCODERS, "figures": found}
+    (out / "dense_fit.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(no_worse(found, name) for name in ENCODERS) else 1
+
+
+def figures(name: str, seed: int, *, quick: bool) -> dict[str, float]:
+    """Held-out figures of one fit; nothing is exported."""
+    import torch  # noqa: PLC0415
+
+    from training.latent.checkpoint import CheckpointStore  # noqa: PLC0415
+    from training.latent.figures import measure  # noqa: PLC0415
+    from training.latent.pipeline import Request, fingerprint_of, fit_model, prepare, settle_torch  # noqa: PLC0415
+    from training.recipe import Recipe  # noqa: PLC0415
+
+    facts = tomllib.loads((ROOT / "recipes/cards.toml").read_text(encoding="utf-8"))
+    facts["seed"] = facts["data"]["seed"] = seed
+    for key in ("encoder", "encoder_channels", "encoder_widths"):
+        facts["model"].pop(key, None)
+    facts["model"] |= ENCODERS[name]
+    if quick:
+        facts["data"] |= QUICK["data"]
+        facts["training"] |= QUICK["training"]
+        facts["training"]["equivariance"]["epochs"] = 1
+    print(f"{name}, seed {seed} ...", file=sys.stderr)
+    recipe = Recipe.model_validate_json(json.dumps(facts))
+    settle_torch(1)
+    prepared = prepare(Request(recipe, (), None, Path(), "cpu", resume=False))
+    with tempfile.TemporaryDirectory() as work:
+        store = CheckpointStore(Path(work) / "fit", fingerprint_of(recipe, prepared))
+        fitted = fit_model(recipe, prepared, store, torch.device("cpu"), resume=False)
+    metrics, _, _ = measure(fitted.model, prepared, seed)
+    return {metric.name: metric.value for metric in metrics if metric.name in FIGURES}
+
+
+def no_worse(found: dict[str, list[dict[str, float]]], name: str) -> bool:
+    """Whether an encoder's mean over the seeds is no worse than the MLP's by more than the larger of their standard deviations."""
+    for figure, less in FIGURES.items():
+        own, others = ([row[figure] for row in found[each]] for each in (name, "mlp"))
+        spread = max(statistics.stdev(own), statistics.stdev(others)) if len(own) > 1 else 0.0
+        worse = statistics.mean(own) - statistics.mean(others)
+        if (worse if less else -worse) > spread:
+            return False
+    return True
+
+
+def table(found: dict[str, list[dict[str, float]]]) -> str:
+    """One line for each encoder and figure."""
+    lines = ["| encoder | figure | seeds | mean |", "|---|---|---|---|"]
+    for name, rows in found.items():
+        for figure in FIGURES:
+            values = [row[figure] for row in rows]
+            lines.append(f"| {name} | {figure} | {', '.join(f'{value:.4g}' for value in values)} | {statistics.mean(values):.4g} |")
+    return "\n".join(lines)
