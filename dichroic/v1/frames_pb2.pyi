@@ -68,6 +68,7 @@ class EncodeFrameRequest(_message.Message):
     STRIDE_PX_FIELD_NUMBER: _builtins.int
     CENTRES_PX_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
     """The model's name. Required."""
     model_version: _builtins.int
@@ -80,10 +81,12 @@ class EncodeFrameRequest(_message.Message):
     """The side of the frame's pixels, nm, > 0. 0 (the default) means unknown; then windows are in pixels."""
     stride_px: _builtins.float
     """Grid step, pixels of the frame, > 0: the first centre at w/2, then every stride_px while the window lies inside, down and to the right. 0 (the
-    default) means the dense encoder's own step where the model has one, else a quarter of the window.
+    default) means the dense encoder's own step where the model has one and need not enlarge the window more than twice, else a quarter of it.
     """
     stage: _builtins.int
     """Which stage encodes every window, 1 to K. 0 (the default) means for each window the one whose window is nearest in the logarithm of length."""
+    explain: _builtins.bool
+    """Whether LatentMap.explained is told. Every window is drawn again for it, which takes about a hundred times as long as encoding it. Default false."""
     @_builtins.property
     def frame(self) -> _array_pb2.Array:
         """(h, w) or, for models of several channels, (h, w, c); uint8, uint16 or float32. What integers mean is as for EncodeRequest.images. NaN and
@@ -92,8 +95,8 @@ class EncodeFrameRequest(_message.Message):
 
     @_builtins.property
     def window_px(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Window lengths, pixels of the frame, > 0, at most the shorter side of the frame. Empty (the default), and window_nm too: the model's own, one
-        for each stage; in nm where the model and the request tell pixel sizes.
+        """Window lengths, pixels of the frame, > 0, at most the shorter side of the frame. Empty (the default), and window_nm too: the model's own, that of
+        `stage` or one for each stage; in nm where the model and the request tell pixel sizes.
         """
 
     @_builtins.property
@@ -120,10 +123,11 @@ class EncodeFrameRequest(_message.Message):
         stride_px: _builtins.float = ...,
         centres_px: _array_pb2.Array | None = ...,
         stage: _builtins.int = ...,
+        explain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["centres_px", b"centres_px", "frame", b"frame"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition_time_unix_ns", b"acquisition_time_unix_ns", "centres_px", b"centres_px", "frame", b"frame", "frame_id", b"frame_id", "model_name", b"model_name", "model_version", b"model_version", "pixel_size_nm", b"pixel_size_nm", "stage", b"stage", "stride_px", b"stride_px", "window_nm", b"window_nm", "window_px", b"window_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition_time_unix_ns", b"acquisition_time_unix_ns", "centres_px", b"centres_px", "explain", b"explain", "frame", b"frame", "frame_id", b"frame_id", "model_name", b"model_name", "model_version", b"model_version", "pixel_size_nm", b"pixel_size_nm", "stage", b"stage", "stride_px", b"stride_px", "window_nm", b"window_nm", "window_px", b"window_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,8 +224,8 @@ class LatentMap(_message.Message):
 
     @_builtins.property
     def explained(self) -> _array_pb2.Array:
-        """(n,) float32, at most 1: 1 - MSE / variance of each window's reconstruction at the posterior mean; 0 where the window is constant. Empty where
-        evaluated is not "windows".
+        """(n,) float32, at most 1: 1 - MSE / variance of each window's reconstruction at the posterior mean; 0 where the window is constant. Empty
+        unless EncodeFrameRequest.explain asks for it.
         """
 
     @_builtins.property
