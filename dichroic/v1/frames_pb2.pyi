@@ -201,7 +201,7 @@ class LatentMap(_message.Message):
     CLASS_PROBABILITIES_FIELD_NUMBER: _builtins.int
     CLASS_INDEX_FIELD_NUMBER: _builtins.int
     window_px: _builtins.float
-    """The window's length, pixels of the frame. 0 for patches."""
+    """The window's length, pixels of the frame, as float32 has it. 0 for patches."""
     window_nm: _builtins.float
     """The window's length, nm. 0 where the pixel size is unknown, and for patches."""
     stage: _builtins.int

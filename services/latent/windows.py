@@ -22,6 +22,8 @@ Float64 = np.ndarray[Any, np.dtype[np.float64]]
 INSIDE_PX = 1e-6
 # A grid's step may be so many of the dense encoder's: what is computed in vain is then still cheaper than window by window.
 MAX_DENSE_STEPS = 4
+# Steps that differ by rounding in float32 are the same.
+SAME_STEP = 1e-6
 # The dense encoder sees the whole frame enlarged by so much at most: by more it is too large, and window by window is cheaper.
 MAX_ENLARGED = 2
 # More than any answer could hold; a guard for the arithmetic alone.
@@ -120,11 +122,15 @@ def windows_of(frames: Frames, wanted: Wanted, height: int, width: int) -> tuple
         if not (math.isfinite(length) and length > 0):
             raise InvalidFieldError(f"{field} holds {length:g}; a window's length is above 0.", field=field)
     if lengths := wanted.window_px or tuple(length / size for length in wanted.window_nm):
-        found = tuple(Window(px, px * size, wanted.stage or nearest_stage(frames, px, size)) for px in lengths)
+        chosen = [(px, wanted.stage or nearest_stage(frames, px, size)) for px in lengths]
     else:
-        own = ((number, _own(stage, size)) for number, stage in enumerate(frames.stages, 1) if wanted.stage in (0, number))
-        found = tuple(Window(px, px * size, number) for number, px in own)
+        chosen = [(_own(stage, size), number) for number, stage in enumerate(frames.stages, 1) if wanted.stage in (0, number)]
+    # As the graphs get them: a grid counted with other digits could have another number of rows than theirs.
+    rounded = ((float(np.float32(px)), number) for px, number in chosen)
+    found = tuple(Window(px, px * size, number) for px, number in rounded)
     largest = max(window.px for window in found)
+    if not min(window.px for window in found):
+        raise InvalidFieldError(f"{field} holds a length that is next to nothing; a window's length is above 0.", field=field)
     if largest > min(height, width) + INSIDE_PX:
         what = f"{largest:g} px" + (f" ({largest * size:g} nm)" if size else "")
         raise InvalidFieldError(f"{field}: a window of {what} is larger than the frame of {height} x {width} px; give smaller ones.", field=field)
@@ -188,7 +194,8 @@ def _grid(frames: Frames, window: Window, stride: float, height: int, width: int
     own = dense.stride_px * window.px / frames.descriptor_px if dense is not None else 0.0
     step = stride or own or window.px / 4
     steps = round(step / own) if own and step / own < MAX_DENSE_STEPS + 1 else 0
-    on_map = 1 <= steps <= MAX_DENSE_STEPS and abs(step - steps * own) * max(height, width) <= INSIDE_PX * step
+    on_map = 1 <= steps <= MAX_DENSE_STEPS and math.isclose(step, steps * own, rel_tol=SAME_STEP)
+    step = steps * own if on_map else step
     counts = []
     for length in (height, width):
         along = (max(0.0, length - window.px) + INSIDE_PX) / step
