@@ -95,8 +95,8 @@ class EncodeFrameRequest(_message.Message):
 
     @_builtins.property
     def window_px(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Window lengths, pixels of the frame, > 0, at most the shorter side of the frame; at most 256 of them. Empty (the default), and window_nm too: the model's own, that of
-        `stage` or one for each stage; in nm where the model and the request tell pixel sizes.
+        """Window lengths, pixels of the frame, > 0, at most the shorter side of the frame; at most 256 of them. Empty (the default), and window_nm too: the
+        model's own, that of `stage` or one for each stage; in nm where the model and the request tell pixel sizes.
         """
 
     @_builtins.property
