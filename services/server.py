@@ -47,6 +47,8 @@ class Server:
         """
         self.settings = settings
         self.phase = Phase.STARTING
+        # Set when draining begins: a stream has no end of its own.
+        self.draining = asyncio.Event()
         device = choose_device(settings.device, intra_op_threads=settings.intra_op_threads, gpu_memory_bytes=settings.gpu_memory_bytes)
         loader = Loader(device, settings.max_batch, settings.queue_max_bytes, settings.load_timeout_s, {"mechanism": make_fixed})
         self.budget = QueueBudget(settings.queue_max_requests, settings.queue_max_bytes)
@@ -82,6 +84,7 @@ class Server:
             for limit in self._receiving:
                 limit.reschedule(asyncio.get_running_loop().time() + self.settings.drain_s)
         self.phase = Phase.DRAINING
+        self.draining.set()
 
     async def stop(self) -> None:
         """Waits for accepted work, at most `drain_s` seconds."""

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from dichroic.v1 import frames_pb2 as dichroic_dot_v1_dot_frames__pb2
 from dichroic.v1 import latent_pb2 as dichroic_dot_v1_dot_latent__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -80,6 +81,21 @@ class LatentServiceStub:
                 request_serializer=dichroic_dot_v1_dot_latent__pb2.RegressRequest.SerializeToString,
                 response_deserializer=dichroic_dot_v1_dot_latent__pb2.RegressResponse.FromString,
                 _registered_method=True)
+        self.EncodeFrame = channel.unary_unary(
+                '/dichroic.v1.LatentService/EncodeFrame',
+                request_serializer=dichroic_dot_v1_dot_frames__pb2.EncodeFrameRequest.SerializeToString,
+                response_deserializer=dichroic_dot_v1_dot_frames__pb2.EncodeFrameResponse.FromString,
+                _registered_method=True)
+        self.StreamEncode = channel.stream_stream(
+                '/dichroic.v1.LatentService/StreamEncode',
+                request_serializer=dichroic_dot_v1_dot_frames__pb2.StreamEncodeRequest.SerializeToString,
+                response_deserializer=dichroic_dot_v1_dot_frames__pb2.StreamEncodeResponse.FromString,
+                _registered_method=True)
+        self.ScaleSpectrum = channel.unary_unary(
+                '/dichroic.v1.LatentService/ScaleSpectrum',
+                request_serializer=dichroic_dot_v1_dot_frames__pb2.ScaleSpectrumRequest.SerializeToString,
+                response_deserializer=dichroic_dot_v1_dot_frames__pb2.ScaleSpectrumResponse.FromString,
+                _registered_method=True)
 
 
 class LatentServiceServicer:
@@ -144,6 +160,32 @@ class LatentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EncodeFrame(self, request, context):
+        """A whole image to latent maps, one for each window length, with the place of each value. INVALID_ARGUMENT `INVALID_FIELD` for a window larger than
+        the frame, a stride that is not above 0, no pixel size where a length is in nm, or more windows than the server holds answers for.
+        UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` for models without the signatures `frame_<k>`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamEncode(self, request_iterator, context):
+        """Frames, or patches, one after another over one stream. A wrong header ends the stream with its error, and so does a message that is no
+        StreamEncodeRequest, once all before it are answered (INVALID_ARGUMENT `INVALID_FIELD`). A frame that cannot be encoded is answered with the
+        reason, and the stream goes on. With the server's end (UNAVAILABLE `SERVER_STOPPING`) the frames that were read are answered first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScaleSpectrum(self, request, context):
+        """Points of a whole image through windows of many lengths: latents, how much of each window they explain, and from which length on classes of
+        points can be told apart. Errors as EncodeFrame.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LatentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -176,6 +218,21 @@ def add_LatentServiceServicer_to_server(servicer, server):
                     servicer.Regress,
                     request_deserializer=dichroic_dot_v1_dot_latent__pb2.RegressRequest.FromString,
                     response_serializer=dichroic_dot_v1_dot_latent__pb2.RegressResponse.SerializeToString,
+            ),
+            'EncodeFrame': grpc.unary_unary_rpc_method_handler(
+                    servicer.EncodeFrame,
+                    request_deserializer=dichroic_dot_v1_dot_frames__pb2.EncodeFrameRequest.FromString,
+                    response_serializer=dichroic_dot_v1_dot_frames__pb2.EncodeFrameResponse.SerializeToString,
+            ),
+            'StreamEncode': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamEncode,
+                    request_deserializer=dichroic_dot_v1_dot_frames__pb2.StreamEncodeRequest.FromString,
+                    response_serializer=dichroic_dot_v1_dot_frames__pb2.StreamEncodeResponse.SerializeToString,
+            ),
+            'ScaleSpectrum': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScaleSpectrum,
+                    request_deserializer=dichroic_dot_v1_dot_frames__pb2.ScaleSpectrumRequest.FromString,
+                    response_serializer=dichroic_dot_v1_dot_frames__pb2.ScaleSpectrumResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -356,6 +413,87 @@ class LatentService:
             '/dichroic.v1.LatentService/Regress',
             dichroic_dot_v1_dot_latent__pb2.RegressRequest.SerializeToString,
             dichroic_dot_v1_dot_latent__pb2.RegressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EncodeFrame(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dichroic.v1.LatentService/EncodeFrame',
+            dichroic_dot_v1_dot_frames__pb2.EncodeFrameRequest.SerializeToString,
+            dichroic_dot_v1_dot_frames__pb2.EncodeFrameResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEncode(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/dichroic.v1.LatentService/StreamEncode',
+            dichroic_dot_v1_dot_frames__pb2.StreamEncodeRequest.SerializeToString,
+            dichroic_dot_v1_dot_frames__pb2.StreamEncodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScaleSpectrum(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dichroic.v1.LatentService/ScaleSpectrum',
+            dichroic_dot_v1_dot_frames__pb2.ScaleSpectrumRequest.SerializeToString,
+            dichroic_dot_v1_dot_frames__pb2.ScaleSpectrumResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 What am I looking at? Images or spectra to pose, content, class and target, and back."""
 
 from collections import abc as _abc
+from dichroic.v1 import frames_pb2 as _frames_pb2
 from dichroic.v1 import latent_pb2 as _latent_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -63,6 +64,20 @@ class LatentServiceStub:
     """Which class each image shows, by the classifier of a semi-supervised model alone: quicker than Encode."""
     Regress: _grpc.UnaryUnaryMultiCallable[_latent_pb2.RegressRequest, _latent_pb2.RegressResponse]
     """The targets that a semi-supervised regression was taught, of each image."""
+    EncodeFrame: _grpc.UnaryUnaryMultiCallable[_frames_pb2.EncodeFrameRequest, _frames_pb2.EncodeFrameResponse]
+    """A whole image to latent maps, one for each window length, with the place of each value. INVALID_ARGUMENT `INVALID_FIELD` for a window larger than
+    the frame, a stride that is not above 0, no pixel size where a length is in nm, or more windows than the server holds answers for.
+    UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` for models without the signatures `frame_<k>`.
+    """
+    StreamEncode: _grpc.StreamStreamMultiCallable[_frames_pb2.StreamEncodeRequest, _frames_pb2.StreamEncodeResponse]
+    """Frames, or patches, one after another over one stream. A wrong header ends the stream with its error, and so does a message that is no
+    StreamEncodeRequest, once all before it are answered (INVALID_ARGUMENT `INVALID_FIELD`). A frame that cannot be encoded is answered with the
+    reason, and the stream goes on. With the server's end (UNAVAILABLE `SERVER_STOPPING`) the frames that were read are answered first.
+    """
+    ScaleSpectrum: _grpc.UnaryUnaryMultiCallable[_frames_pb2.ScaleSpectrumRequest, _frames_pb2.ScaleSpectrumResponse]
+    """Points of a whole image through windows of many lengths: latents, how much of each window they explain, and from which length on classes of
+    points can be told apart. Errors as EncodeFrame.
+    """
 
 @_typing.type_check_only
 class LatentServiceAsyncStub(LatentServiceStub):
@@ -99,6 +114,20 @@ class LatentServiceAsyncStub(LatentServiceStub):
     """Which class each image shows, by the classifier of a semi-supervised model alone: quicker than Encode."""
     Regress: _aio.UnaryUnaryMultiCallable[_latent_pb2.RegressRequest, _latent_pb2.RegressResponse]  # type: ignore[assignment]
     """The targets that a semi-supervised regression was taught, of each image."""
+    EncodeFrame: _aio.UnaryUnaryMultiCallable[_frames_pb2.EncodeFrameRequest, _frames_pb2.EncodeFrameResponse]  # type: ignore[assignment]
+    """A whole image to latent maps, one for each window length, with the place of each value. INVALID_ARGUMENT `INVALID_FIELD` for a window larger than
+    the frame, a stride that is not above 0, no pixel size where a length is in nm, or more windows than the server holds answers for.
+    UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` for models without the signatures `frame_<k>`.
+    """
+    StreamEncode: _aio.StreamStreamMultiCallable[_frames_pb2.StreamEncodeRequest, _frames_pb2.StreamEncodeResponse]  # type: ignore[assignment]
+    """Frames, or patches, one after another over one stream. A wrong header ends the stream with its error, and so does a message that is no
+    StreamEncodeRequest, once all before it are answered (INVALID_ARGUMENT `INVALID_FIELD`). A frame that cannot be encoded is answered with the
+    reason, and the stream goes on. With the server's end (UNAVAILABLE `SERVER_STOPPING`) the frames that were read are answered first.
+    """
+    ScaleSpectrum: _aio.UnaryUnaryMultiCallable[_frames_pb2.ScaleSpectrumRequest, _frames_pb2.ScaleSpectrumResponse]  # type: ignore[assignment]
+    """Points of a whole image through windows of many lengths: latents, how much of each window they explain, and from which length on classes of
+    points can be told apart. Errors as EncodeFrame.
+    """
 
 class LatentServiceServicer(metaclass=_abc_1.ABCMeta):
     """The invariant variational autoencoders: an image becomes its object's pose (angle, scale, shift), its content and, where the model tells
@@ -168,5 +197,37 @@ class LatentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_latent_pb2.RegressResponse, _abc.Awaitable[_latent_pb2.RegressResponse]]:
         """The targets that a semi-supervised regression was taught, of each image."""
+
+    @_abc_1.abstractmethod
+    def EncodeFrame(
+        self,
+        request: _frames_pb2.EncodeFrameRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_frames_pb2.EncodeFrameResponse, _abc.Awaitable[_frames_pb2.EncodeFrameResponse]]:
+        """A whole image to latent maps, one for each window length, with the place of each value. INVALID_ARGUMENT `INVALID_FIELD` for a window larger than
+        the frame, a stride that is not above 0, no pixel size where a length is in nm, or more windows than the server holds answers for.
+        UNIMPLEMENTED `UNSUPPORTED_CAPABILITY` for models without the signatures `frame_<k>`.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamEncode(
+        self,
+        request_iterator: _MaybeAsyncIterator[_frames_pb2.StreamEncodeRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_frames_pb2.StreamEncodeResponse], _abc.AsyncIterator[_frames_pb2.StreamEncodeResponse]]:
+        """Frames, or patches, one after another over one stream. A wrong header ends the stream with its error, and so does a message that is no
+        StreamEncodeRequest, once all before it are answered (INVALID_ARGUMENT `INVALID_FIELD`). A frame that cannot be encoded is answered with the
+        reason, and the stream goes on. With the server's end (UNAVAILABLE `SERVER_STOPPING`) the frames that were read are answered first.
+        """
+
+    @_abc_1.abstractmethod
+    def ScaleSpectrum(
+        self,
+        request: _frames_pb2.ScaleSpectrumRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_frames_pb2.ScaleSpectrumResponse, _abc.Awaitable[_frames_pb2.ScaleSpectrumResponse]]:
+        """Points of a whole image through windows of many lengths: latents, how much of each window they explain, and from which length on classes of
+        points can be told apart. Errors as EncodeFrame.
+        """
 
 def add_LatentServiceServicer_to_server(servicer: LatentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

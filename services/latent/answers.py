@@ -9,6 +9,9 @@ import numpy as np
 
 from services.engine.model import Identity
 
+# How far a graph's class probabilities may be from a distribution, by rounding in float32.
+PROBABILITY_TOLERANCE = 1e-3
+
 Float32 = np.ndarray[Any, np.dtype[np.float32]]
 Int64 = np.ndarray[Any, np.dtype[np.int64]]
 Bool = np.ndarray[Any, np.dtype[np.bool_]]
@@ -92,3 +95,15 @@ class Regressed:
     target_sd: Float32
     names: tuple[str, ...]
     units: tuple[str, ...]
+
+
+def most_probable(probabilities: Float32) -> Int64:
+    """(n, K) to (n,) int64, the first of several equal ones.
+
+    Raises:
+        RuntimeError: a row is no distribution: the graph is wrong, and so would the answer be.
+    """
+    if probabilities.min() < -PROBABILITY_TOLERANCE or np.abs(probabilities.sum(axis=1) - 1).max() > PROBABILITY_TOLERANCE:
+        raise RuntimeError("the graph's class probabilities do not sum to 1")
+    index: Int64 = probabilities.argmax(axis=1)
+    return index

@@ -8,15 +8,15 @@ import numpy as np
 
 from dichroic.bundle import LatentSection
 from dichroic.bundle.arrays import Arrays
-from services.engine.model import ServingModel
+from services.engine.model import Identity, ServingModel
 from services.engine.repository import Repository
-from services.latent.answers import Classified, Decoded, Encoded, Float32, Int64, Manifold, Reconstructed, Regressed
-from services.latent.inputs import Given, data_dtype, decoder_inputs, encoder_inputs
+from services.latent.answers import Classified, Decoded, Encoded, Float32, Manifold, Reconstructed, Regressed, most_probable
+from services.latent.frames import EncodedFrame, FrameEncoder, LatentMap, encoded_fields
+from services.latent.inputs import Given, NDArray, data_dtype, decoder_inputs, encoder_inputs
 from services.latent.manifold import Grid
 from services.latent.novelty import HeldOutErrors
-
-# How far a graph's class probabilities may be from a distribution, by rounding in float32.
-PROBABILITY_TOLERANCE = 1e-3
+from services.latent.spectrum import Asked, Spectrum, scale_spectrum
+from services.latent.windows import ANY_SIDE, Wanted, checked_stride, windows_of
 
 
 class LatentRoom:
@@ -118,6 +118,55 @@ class LatentRoom:
             names, units = (tuple(getattr(target, fact) for target in latent.targets) for fact in ("name", "unit"))
             return Regressed(model.identity, outputs["target_mean"], outputs["target_sd"], names, units)
 
+    async def encode_frame(self, model_name: str, model_version: int, frame: NDArray, wanted: Wanted, deadline: float) -> EncodedFrame:
+        """A whole image to latent maps, one for each window length.
+
+        Args:
+            model_name: see the class.
+            model_version: see the class.
+            frame: (h, w) or, for models of several channels, (h, w, c); uint8, uint16 or float32, where NaN and infinity make windows invalid.
+            wanted: windows, and where.
+            deadline: see the class.
+        """
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
+            encoder = FrameEncoder(model, latent, frame, deadline)
+            return EncodedFrame(model.identity, await encoder.maps(encoder.places(wanted), explain=wanted.explain))
+
+    async def scale_spectrum(self, model_name: str, model_version: int, frame: NDArray, asked: Asked, deadline: float) -> Spectrum:
+        """Points of a frame through windows of many lengths. Arguments and errors as encode_frame, and as services.latent.spectrum says."""
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
+            encoder = FrameEncoder(model, latent, frame, deadline)
+            return await scale_spectrum(encoder, model.identity, asked)
+
+    async def encode_patches(self, model_name: str, model_version: int, images: NDArray, deadline: float) -> EncodedFrame:
+        """What a stream answers of patches (n, h, w[, c]): encode's rows as one map that has no places."""
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
+            outputs = await model.run(*encoder_inputs(latent, {"images": images}, "encode"), deadline)
+            probabilities = outputs.get("class_probabilities")
+            patches = LatentMap(
+                window_px=0.0,
+                window_nm=0.0,
+                stage=0,
+                rows=0,
+                columns=0,
+                centres_px=None,
+                valid=np.ones(len(images), dtype=np.bool_),
+                invalid_count=0,
+                evaluated="patches",
+                explained=None,
+                class_index=None if probabilities is None else most_probable(probabilities),
+                **encoded_fields(outputs),
+            )
+            return EncodedFrame(model.identity, (patches,))
+
+    def check_stream(self, model_name: str, model_version: int, wanted: Wanted) -> Identity:
+        """What can be said of a stream before its first frame: the model is there, and what is wanted makes sense. Raises as encode_frame."""
+        with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
+            if latent.frames is not None:
+                windows_of(latent.frames, wanted, ANY_SIDE, ANY_SIDE)
+                checked_stride(wanted)
+            return model.identity
+
     async def _with_classes(
         self, model: ServingModel, latent: LatentSection, name: str, inputs: Arrays, deadline: float
     ) -> tuple[Arrays, Float32 | None]:
@@ -133,15 +182,3 @@ class LatentRoom:
         if model not in self._held_out:
             self._held_out[model] = HeldOutErrors.of(model.manifest.calibration)
         return self._held_out[model]
-
-
-def most_probable(probabilities: Float32) -> Int64:
-    """(n, K) to (n,) int64, the first of several equal ones.
-
-    Raises:
-        RuntimeError: a row is no distribution: the graph is wrong, and so would the answer be.
-    """
-    if probabilities.min() < -PROBABILITY_TOLERANCE or np.abs(probabilities.sum(axis=1) - 1).max() > PROBABILITY_TOLERANCE:
-        raise RuntimeError("the graph's class probabilities do not sum to 1")
-    index: Int64 = probabilities.argmax(axis=1)
-    return index

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from google.protobuf.message import Message
 
-from dichroic.v1 import latent_pb2, latent_pb2_grpc
+from dichroic.v1 import frames_pb2, latent_pb2, latent_pb2_grpc
 from dichroic.wire import NDArray, from_array, is_given
-from services.latent import Grid
+from services.latent import Asked, Grid
 from services.latent.inputs import ENCODED, LATENTS
 from services.latent.manifold import GRID
 from services.server import Server
 from services.transport.calls import Context, answered, deadline
+from services.transport.grpc_stream import Requests, Responses, stream_encode, streamed, wanted_of
 from services.transport.messages import echo, fill
 
 RECOGNISED = ("images", "spectra")
@@ -69,6 +70,30 @@ class LatentServicer(latent_pb2_grpc.LatentServiceServicer):
         given = _arrays(request, RECOGNISED)
         found = await self.server.latent.regress(request.model_name, request.model_version, given, deadline(self.server, context))
         return fill(echo(request, latent_pb2.RegressResponse()), found)
+
+    @answered
+    async def EncodeFrame(  # noqa: N802 - the protocol's name
+        self, request: frames_pb2.EncodeFrameRequest, context: Context
+    ) -> frames_pb2.EncodeFrameResponse:
+        """A whole image to latent maps."""
+        frame, wanted = from_array(request.frame, field="frame"), wanted_of(request)
+        found = await self.server.latent.encode_frame(request.model_name, request.model_version, frame, wanted, deadline(self.server, context))
+        return fill(echo(request, frames_pb2.EncodeFrameResponse()), found)
+
+    @answered
+    async def ScaleSpectrum(  # noqa: N802 - the protocol's name
+        self, request: frames_pb2.ScaleSpectrumRequest, context: Context
+    ) -> frames_pb2.ScaleSpectrumResponse:
+        """Points of a whole image through windows of many lengths."""
+        frame, wanted = from_array(request.frame, field="frame"), wanted_of(request)
+        asked = Asked(wanted, _arrays(request, ("labels",)).get("labels"))
+        found = await self.server.latent.scale_spectrum(request.model_name, request.model_version, frame, asked, deadline(self.server, context))
+        return fill(echo(request, frames_pb2.ScaleSpectrumResponse()), found)
+
+    @streamed
+    def StreamEncode(self, requests: Requests, context: Context) -> Responses:  # type: ignore[override] # noqa: N802 - it writes its answers itself
+        """Frames, or patches, one after another."""
+        return stream_encode(self.server, requests)
 
 
 def _arrays(request: Message, names: Iterable[str]) -> dict[str, NDArray]:

@@ -15,6 +15,7 @@ from services.server import STARTING_RETRY_S, Server
 from services.transport.auth import require_admin
 from services.transport.http_bodies import ErrorAnswer
 from services.transport.http_calls import Bodies, answer, problem_response
+from services.transport.http_frames import FrameRoutes
 from services.transport.http_latent import LatentRoutes
 from services.transport.http_mechanism import MechanismRoutes
 from services.transport.http_transition import TransitionRoutes
@@ -41,6 +42,7 @@ class HttpApp:
         bodies = Bodies()
         latent = APIRouter(prefix="/v1/models/{name}", responses=ERRORS, tags=["latent"])
         LatentRoutes(self._answer, bodies).add_to(latent)
+        FrameRoutes(self._answer, bodies).add_to(latent)
         mechanism = APIRouter(prefix="/v1/models/{name}", responses=ERRORS, tags=["mechanism"])
         sessions = APIRouter(prefix="/v1/sessions/{session_id}", responses=ERRORS, tags=["mechanism"])
         MechanismRoutes(self._answer, bodies).add_to(mechanism, sessions)

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -140,6 +140,8 @@ def written(found: object, arrays: str) -> dict[str, object]:
     for name, value in vars(found).items():
         if isinstance(value, Identity):
             answer[name] = asdict(value)
+        elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+            answer[name] = [written(each, arrays) for each in value]
         else:
             answer[name] = write_array(value, packed=arrays == "base64") if isinstance(value, np.ndarray) else value
     return answer

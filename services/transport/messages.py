@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ DTYPES = {name: number for number, name in DTYPE_NAMES.items()}
 
 
 def fill(response: Filled, answer: object) -> Filled:
-    """Writes a room's answer into its response: the same names, None leaves the field empty."""
+    """Writes a room's answer into its response: the same names, None leaves the field empty, a dataclass is a message of its own."""
     for name, value in vars(answer).items():
         if value is None:
             continue
@@ -35,7 +36,12 @@ def fill(response: Filled, answer: object) -> Filled:
         elif isinstance(value, Identity):
             getattr(response, name).MergeFrom(identity(value))
         elif isinstance(value, tuple):
-            getattr(response, name).extend(value)
+            field = getattr(response, name)
+            for each in value:
+                if is_dataclass(each):
+                    fill(field.add(), each)
+                else:
+                    field.append(each)
         else:
             setattr(response, name, value)
     return response

@@ -27,6 +27,8 @@ LOADS = Counter("dichroic_model_loads_total", "Loads by outcome: ready, or the s
 LOAD_SECONDS = Histogram("dichroic_model_load_duration_seconds", "One load, all steps.", ["model"], buckets=SECONDS)
 QUEUE_REQUESTS = Gauge("dichroic_queue_requests", "Requests waiting or running.")
 QUEUE_BYTES = Gauge("dichroic_queue_bytes", "Bytes of arrays waiting or running.")
+STREAMS = Gauge("dichroic_streams", "Streams of frames that are open.")
+STREAM_FRAMES = Counter("dichroic_stream_frames_total", "Frames of streams by outcome: answered, refused, dropped.", ["model", "outcome"])
 SESSIONS = Gauge("dichroic_sessions", "Sessions in memory; others are in the journal alone.")
 SESSION_BYTES = Gauge("dichroic_session_bytes", "Bytes that sessions take in memory.")
 ACTION_TABLES = Gauge("dichroic_action_tables", "Tables of actions in memory, one for each model, current, voltage and image time.")
@@ -37,6 +39,7 @@ _run_seconds = functools.cache(RUN_SECONDS.labels)
 _queue_wait = functools.cache(QUEUE_WAIT.labels)
 _requests = functools.cache(REQUESTS.labels)
 _duration = functools.cache(DURATION.labels)
+_stream_frames = functools.cache(STREAM_FRAMES.labels)
 
 
 class PrometheusObserver:
@@ -89,3 +92,8 @@ def count(protocol: str, method: str, model: str, status: str, duration_s: float
     """One request answered. `model` must be a name that is known, or empty: a caller must not be able to make new label values."""
     _requests(protocol, method, model, status).inc()
     _duration(protocol, method).observe(duration_s)
+
+
+def count_frame(model: str, outcome: str) -> None:
+    """One frame of a stream. `model` as count's."""
+    _stream_frames(model, outcome).inc()

@@ -16,12 +16,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from dichroic.v1 import array_pb2, latent_pb2, mechanism_pb2, models_pb2, transition_pb2
+from dichroic.v1 import array_pb2, frames_pb2, latent_pb2, mechanism_pb2, models_pb2, transition_pb2
 
 VECTORS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "wire_vectors.json").read_text())
 MESSAGES = {
     descriptor.name: GetMessageClass(descriptor)
-    for module in (array_pb2, latent_pb2, mechanism_pb2, models_pb2, transition_pb2)
+    for module in (array_pb2, frames_pb2, latent_pb2, mechanism_pb2, models_pb2, transition_pb2)
     for descriptor in module.DESCRIPTOR.message_types_by_name.values()
 }
 INTEGERS = (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_ENUM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.latent.room import most_probable
+from services.latent.answers import most_probable
 
 
 def test_the_most_probable_class_is_the_first_of_equal_ones() -> None:
