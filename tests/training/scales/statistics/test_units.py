@@ -7,12 +7,12 @@ from training.scales.statistics.units import unit_use
 
 
 def test_a_used_and_an_unused_unit_are_told_apart_by_their_variance():
-    mean = np.stack([np.array([-1.0, 1.0] * 500), np.full(1000, 0.3), np.array([-0.1, 0.1] * 500)], axis=1)
-    found = unit_use(mean, np.stack([np.full(1000, 0.5), np.ones(1000), np.ones(1000)], axis=1))
-    assert found.variance == pytest.approx([1.0, 0.0, 0.01])
-    assert found.uncertainty == pytest.approx([0.25, 1.0, 1.0])
-    assert found.active.tolist() == [True, False, False]  # above the line, not on it
-    assert found.active_count == 1
+    mean = np.stack([np.array([-1.0, 1.0] * 500), np.full(1000, 0.3), np.array([-0.099, 0.099] * 500), np.array([-0.101, 0.101] * 500)], axis=1)
+    found = unit_use(mean, np.stack([np.full(1000, 0.5), *[np.ones(1000)] * 3], axis=1))
+    assert found.variance == pytest.approx([1.0, 0.0, 0.009801, 0.010201])
+    assert found.uncertainty == pytest.approx([0.25, 1.0, 1.0, 1.0])
+    assert found.active.tolist() == [True, False, False, True]
+    assert found.active_count == 2
 
 
 def test_the_divergence_is_that_of_two_normal_distributions():
