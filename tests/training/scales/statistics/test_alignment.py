@@ -45,6 +45,11 @@ def test_independent_latents_show_no_more_than_chance():
     assert found.residual > 0.95
 
 
+def test_a_stage_that_keeps_one_of_two_equal_latents_leaves_half_of_them():
+    z, _ = np.linalg.qr(latents(2) - latents(2).mean(axis=0))
+    assert align(z, z[:, :1], least_variance=0).residual == pytest.approx(0.5)
+
+
 def test_units_that_are_not_active_take_no_part():
     z, own = latents(2), latents(2, seed=1)
     noise = 0.02 * latents(3, seed=2)  # variance 4e-4, and the same in both stages
