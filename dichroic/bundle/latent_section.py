@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from dichroic.bundle.frames_section import Frames, of_frames
 from dichroic.bundle.section import Section
 from dichroic.bundle.tensors import Signature, TensorSpec
 
@@ -42,7 +43,7 @@ class LatentSection(Section):
     `pose_convention` names how pose is reported; the only one so far is "object-ccw-row0-top": the object's own pose, angle
     counter-clockwise with row 0 at the top, scale > 1 larger, shift in input-image pixels down and right, about the image's centre.
     `channels` and `channel_names` are the input's. `image_height_px` and `image_width_px` are those of the images, whichever side of the model
-    they are on; a model of spectra alone has height 1 and as width the points of its input.
+    they are on; a model of spectra alone has height 1 and as width the points of its input. `frames`: how windows of whole images are encoded.
     """
 
     invariances: tuple[Invariance, ...]
@@ -68,6 +69,7 @@ class LatentSection(Section):
     class_edges: tuple[tuple[Text, Text], ...] = ()
     input_kind: DataKind = "images"
     output_kind: DataKind = "images"
+    frames: Frames | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -90,6 +92,16 @@ class LatentSection(Section):
             raise ValueError(f"topology has {len(self.topology)} entries for {self.content_size} content latents")
         if (self.image_height_px == 1) != (self.input_kind == self.output_kind == "spectra"):
             raise ValueError(f"image_height_px is {self.image_height_px}; it is 1 for a model of spectra alone, and 2 or more where there are images")
+        return self
+
+    @model_validator(mode="after")
+    def _frames_become_images(self) -> Self:
+        if self.frames is None:
+            return self
+        if self.input_kind != "images" or self.conditions:
+            raise ValueError("frames are of images, and of a model without conditions: no window has any")
+        if not self.image_height_px == self.image_width_px == self.frames.descriptor_px:
+            raise ValueError(f"frames.descriptor_px is {self.frames.descriptor_px}, the images {self.image_height_px} × {self.image_width_px}")
         return self
 
     @model_validator(mode="after")
@@ -118,6 +130,10 @@ class LatentSection(Section):
                 self._check_decode(name, signature)
             elif capability in ("encode", "reconstruct", "classify", "regress"):
                 self._check_recognition(name, capability, signature)
+        if self.frames is not None:
+            self.frames.check_signatures(signatures, self.channels)
+        elif told := [name for name in signatures if of_frames(name)]:
+            raise ValueError(f"signatures.{told[0]}: latent.frames is null; it says which windows its graphs are of")
         if self.targets and "regress" not in capabilities:
             raise ValueError("latent.targets are given, but no signature regress.<dtype> tells them")
         if self.class_source == "semi_supervised" and "classify" not in capabilities:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from dichroic.bundle.files import MANIFEST_NAME, MAX_VERSION, MODEL_NAME
+from dichroic.bundle.frames_section import DenseFrames, Frames, FrameStage
 from dichroic.bundle.latent_section import Condition, Invariance, LatentSection, Target, TopologyAxis
 from dichroic.bundle.mechanism_section import MechanismSection
 from dichroic.bundle.section import Section
@@ -24,8 +25,11 @@ __all__ = [
     "Calibration",
     "Condition",
     "CoverageLevel",
+    "DenseFrames",
     "ErrorCalibration",
     "FileEntry",
+    "FrameStage",
+    "Frames",
     "HopCalibration",
     "IntervalCoverage",
     "Invariance",
@@ -50,7 +54,7 @@ __all__ = [
 ]
 
 # Major.minor. Anything that can change a number a bundle answers is a major change.
-FORMAT_VERSION = "1.3"
+FORMAT_VERSION = "1.4"
 
 Name = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -24,8 +24,9 @@ ITEM_BYTES = {"uint8": 1, "uint16": 2, "int64": 8, "float32": 4, "float64": 8, "
 class TensorSpec(Section):
     """One input or output of a graph.
 
-    `shape` has the batch axis by its name "n" and always first; an axis as long as one of the signature's fixed inputs has that one's name.
-    `range_low`/`range_high` are None where not bounded.
+    `shape` has the batch axis by its name "n" and always first; an axis as long as one of the signature's fixed inputs has that one's name, and one
+    of any length a name of its own. `range_low`/`range_high` are None where not bounded. `takes_non_finite`: of an input: the graph passes over NaN
+    and infinities, which are refused otherwise.
     """
 
     name: TensorName
@@ -35,6 +36,7 @@ class TensorSpec(Section):
     unit: Annotated[str, StringConstraints(min_length=1)]
     range_low: float | None = None
     range_high: float | None = None
+    takes_non_finite: bool = False
     meaning: Annotated[str, StringConstraints(min_length=1)]
 
     @model_validator(mode="after")
@@ -49,6 +51,12 @@ class TensorSpec(Section):
             raise ValueError(f"{self.name}: range_low {self.range_low} is above range_high {self.range_high}")
         return self
 
+    def lengths_of(self, shape: tuple[int, ...], lengths: dict[str, int]) -> bool:
+        """Whether an array of this shape is such a one, whatever its rows. `lengths`: of the named axes seen so far, which it joins."""
+        if len(shape) != len(self.shape) or 0 in shape[1:]:
+            return False
+        return all(_agrees(want, have, lengths) for want, have in zip(self.shape[1:], shape[1:], strict=True))
+
     @property
     def row_shape(self) -> tuple[int, ...]:
         """The shape of one row, without the batch axis; a named axis counts as 1."""
@@ -60,25 +68,29 @@ class TensorSpec(Section):
 
 
 class FixedSpec(Section):
-    """An input that is the same for every row: an array that the server holds, such as the posterior's. An axis of any length has a name."""
+    """An input that is the same for every row. An axis of any length has a name.
+
+    `source`: the server holds it, such as the posterior's arrays, or it comes with each request, such as a frame.
+    """
 
     name: TensorName
     dtype: DType
     shape: Annotated[tuple[NamedAxis | Axis, ...], Field(max_length=8)]
+    source: Literal["bundle", "request"] = "bundle"
     meaning: Annotated[str, StringConstraints(min_length=1)]
 
     def fits(self, dtype: str, shape: tuple[int, ...], lengths: dict[str, int]) -> bool:
         """Whether an array is such a one. `lengths`: of the named axes seen so far, which it joins."""
         if dtype != self.dtype or len(shape) != len(self.shape):
             return False
-        return all((lengths.setdefault(want, have) if isinstance(want, str) else want) == have for want, have in zip(self.shape, shape, strict=True))
+        return all(_agrees(want, have, lengths) for want, have in zip(self.shape, shape, strict=True))
 
 
 class Signature(Section):
     """One capability's graph.
 
     `max_batch`: the most rows one run may take (bounds the memory of intermediate results). `fixed`: the graph's inputs after `inputs` that have no
-    rows; the server supplies them.
+    rows; the server supplies them, or each request its own. Rows whose named axes have different lengths never run together.
     """
 
     graph: str
@@ -86,6 +98,17 @@ class Signature(Section):
     fixed: tuple[FixedSpec, ...] = ()
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     max_batch: Annotated[int, Field(ge=1, le=65536)]
+
+    @property
+    def asks_for_fixed(self) -> bool:
+        """Whether the fixed inputs come with each request; the bundle has none of its own then."""
+        return any(spec.source == "request" for spec in self.fixed)
+
+    @property
+    def free_axes(self) -> frozenset[str]:
+        """Named axes of outputs that no input has: a run's outcome tells how long they are."""
+        given = {axis for shape in (*(spec.shape for spec in self.inputs), *(spec.shape for spec in self.fixed)) for axis in shape}
+        return frozenset(axis for spec in self.outputs for axis in spec.shape[1:] if isinstance(axis, str)) - given
 
     @property
     def row_bytes(self) -> int:
@@ -98,12 +121,19 @@ class Signature(Section):
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
-        named = {axis for spec in self.fixed for axis in spec.shape if isinstance(axis, str)}
-        for spec in (*self.inputs, *self.outputs):
-            if unknown := {axis for axis in spec.shape[1:] if isinstance(axis, str)} - named:
-                raise ValueError(f"{self.graph}: {spec.name} has the axes {sorted(unknown)}, which no fixed input has")
+        if len({spec.source for spec in self.fixed}) > 1:
+            raise ValueError(f"{self.graph}: fixed inputs are all the bundle's, or all come with a request")
+        if self.free_axes and not any(isinstance(axis, str) and axis != "n" for spec in self.inputs for axis in spec.shape):
+            raise ValueError(
+                f"{self.graph}: outputs have the axes {sorted(self.free_axes)}, which no input has; they may where an input has named axes"
+            )
         taken = [spec.name for spec in self.inputs] + [spec.name for spec in self.fixed]
         for names in (taken, [spec.name for spec in self.outputs]):
             if len(set(names)) != len(names):
                 raise ValueError(f"{self.graph}: two inputs or two outputs have one name: {names}")
         return self
+
+
+def _agrees(want: str | int, have: int, lengths: dict[str, int]) -> bool:
+    """Whether an axis is as long as it should be; a named one as any, but the same throughout."""
+    return (lengths.setdefault(want, have) if isinstance(want, str) else want) == have

@@ -14,7 +14,7 @@ from dichroic.bundle.arrays import Arrays
 class Work:
     """One caller's rows. `inputs` share their first axis, `rows` long; `deadline` and `queued_at` in the event loop's time, seconds.
 
-    Works whose `fixed` are not the same object never run together.
+    Works whose `fixed` are not the same object, or whose rows have other lengths, never run together.
     """
 
     inputs: Arrays
@@ -23,6 +23,7 @@ class Work:
     queued_at: float
     answer: asyncio.Future[Arrays]
     fixed: Arrays | None = None  # of the graph; None: the bundle's own
+    lengths: tuple[tuple[str, int], ...] = ()  # of the named axes of its rows
     given_rows: int = 0  # rows already given to the lane
     answered_rows: int = 0
     outputs: Arrays = field(default_factory=dict)
@@ -53,6 +54,15 @@ class SegmentResult:
     segment: Segment
     outputs: Arrays | None
     error: Exception | None
+
+
+class ShapeError(RuntimeError):
+    """A graph answered with another shape than its signature promises."""
+
+
+def may_run_together(one: Work, other: Work) -> bool:
+    """Whether rows of both may be in one run."""
+    return one.fixed is other.fixed and one.lengths == other.lengths
 
 
 def joined(segments: list[Segment], padded_rows: int) -> Arrays:
@@ -97,6 +107,9 @@ def deliver(result: SegmentResult) -> None:
         return
     for name, part in outputs.items():
         whole = work.outputs.setdefault(name, np.empty((work.rows, *part.shape[1:]), dtype=part.dtype))
+        if part.shape[1:] != whole.shape[1:]:  # nothing may be raised here: other callers wait for their answers
+            work.answer.set_exception(ShapeError(f"{name} came out as {part.shape[1:]} for some rows and as {whole.shape[1:]} for others"))
+            return
         whole[result.segment.start : result.segment.stop] = part
     work.answered_rows += result.segment.rows
     if work.answered_rows == work.rows:

@@ -8,7 +8,7 @@ from collections import deque
 
 from dichroic.bundle.arrays import Arrays
 from dichroic.errors import DeadlineExceededError, DichroicError
-from services.engine.batch import Segment, SegmentResult, Work, deliver, fail
+from services.engine.batch import Segment, SegmentResult, Work, deliver, fail, may_run_together
 from services.engine.budget import QueueBudget
 from services.engine.observe import Observer
 from services.engine.runtime import Runtime
@@ -38,9 +38,13 @@ class MicroBatcher:
         self._seconds_per_row = 0.0
         self._run_s: dict[tuple[int, int], float] = {}  # by _size_of a run: what such runs took lately
 
-    def size_bytes(self, rows: int, fixed: Arrays | None = None) -> int:
-        """What so many rows take of the budget: their inputs and outputs, as long as the fixed inputs make them (None: the bundle's own)."""
-        return rows * self._runtime.row_bytes(fixed)
+    def size_bytes(self, rows: int, fixed: Arrays | None = None, inputs: Arrays | None = None) -> int:
+        """What so many rows take of the budget: inputs and outputs, as long as these and the fixed inputs (None: the bundle's own) make them.
+
+        Fixed inputs that come with the request count too.
+        """
+        own = self._runtime.fixed_bytes(fixed) if self._runtime.signature.asks_for_fixed else 0
+        return own + rows * self._runtime.row_bytes(fixed, inputs)
 
     async def submit(self, inputs: Arrays, deadline: float, fixed: Arrays | None = None) -> Arrays:
         """Queues rows and waits for their answer.
@@ -57,11 +61,12 @@ class MicroBatcher:
             QueueFullError: too much is waiting.
             DeadlineExceededError: the deadline passed before the rows were taken.
             InvalidTensorError: a row is not finite, or overflows.
+            ShapeError: the graph's outputs are not as the signature says, or their lengths differ between the runs that the rows took.
         """
         loop = asyncio.get_running_loop()
         rows = len(next(iter(inputs.values())))
         now = loop.time()
-        size_bytes = self.size_bytes(rows, fixed)
+        size_bytes = self.size_bytes(rows, fixed, inputs)
         try:
             if now >= deadline:
                 raise _late()
@@ -69,7 +74,7 @@ class MicroBatcher:
         except DichroicError as error:
             self._observer.rejected(self._model, error.reason)
             raise
-        work = Work(inputs, rows, deadline, now, loop.create_future(), fixed)
+        work = Work(inputs, rows, deadline, now, loop.create_future(), fixed, self._runtime.lengths(inputs))
         self._waiting.append(work)
         self._waiting_rows += rows
         self._take_soon(loop)
@@ -123,7 +128,7 @@ class MicroBatcher:
     def _next_segments(self) -> list[Segment]:
         now = self._now()
         segments: list[Segment] = []
-        others: list[Work] = []  # with other fixed inputs: they come first in the next run
+        others: list[Work] = []  # with other fixed inputs or lengths: they come first in the next run
         room = self._runtime.max_batch
         for _ in range(len(self._waiting)):
             if not room:
@@ -133,11 +138,11 @@ class MicroBatcher:
             if work.answer.done() or now >= work.deadline:  # its caller's own timer, or cancellation, tells the caller
                 self._waiting_rows -= left
                 continue
-            if segments and work.fixed is not segments[0].work.fixed:
+            if segments and not may_run_together(work, segments[0].work):
                 others.append(work)
                 continue
             if not segments:
-                room = self._runtime.most_rows(work.fixed)
+                room = self._runtime.most_rows(work.fixed, work.inputs)
             start = work.given_rows
             segment = Segment(work, start, start + min(left, room))
             if start == 0:
@@ -179,9 +184,10 @@ class MicroBatcher:
             self._take_soon(asyncio.get_running_loop())
 
     def _size_of(self, segments: list[Segment]) -> tuple[int, int]:
-        """What a run's time depends on, each to a power of two: its rows, and the bytes of its fixed inputs, which is one posterior or another."""
-        rows = sum(segment.rows for segment in segments)
-        return rows.bit_length(), self._runtime.fixed_bytes(segments[0].work.fixed).bit_length()
+        """What a run's time depends on, each to a power of two: its rows, and the bytes of a row and of its fixed inputs, such as one posterior's."""
+        rows, work = sum(segment.rows for segment in segments), segments[0].work
+        beside = self._runtime.row_bytes(work.fixed, work.inputs) if work.lengths else 0
+        return rows.bit_length(), (beside + self._runtime.fixed_bytes(work.fixed)).bit_length()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -118,5 +118,5 @@ def _mismatch(message: str) -> BundleRefusedError:
 
 
 def empty_inputs(signature: Signature, rows: int) -> Arrays:
-    """Zeros of the right shapes, `rows` rows: for warming up."""
+    """Zeros of the right shapes, `rows` rows: for warming up a signature without named axes."""
     return {spec.name: np.zeros((rows, *spec.row_shape), dtype=spec.dtype) for spec in signature.inputs}

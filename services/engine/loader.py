@@ -73,7 +73,7 @@ class Loader:
             with _ended_after(self.timeout_s) as options:
                 self._hold_fixed(bundle, loaded, options)
                 replay_golden(bundle, loaded.runtimes, options)
-                _warm_up(loaded.runtimes, options)
+                _warm_up(bundle, loaded.runtimes, options)
         except BaseException:
             loaded.close()
             raise
@@ -81,7 +81,7 @@ class Loader:
 
     def _hold_fixed(self, bundle: Bundle, loaded: LoadedBundle, options: ort.RunOptions) -> None:
         kind, runtimes = bundle.manifest.kind, loaded.runtimes
-        wanting = [name for name, runtime in runtimes.items() if runtime.signature.fixed]
+        wanting = [name for name, runtime in runtimes.items() if runtime.signature.fixed and not runtime.signature.asks_for_fixed]
         if not wanting:
             return
         if kind not in self.make_fixed:
@@ -105,23 +105,35 @@ def replay_golden(bundle: Bundle, runtimes: dict[str, Runtime], options: ort.Run
     Raises:
         BundleRefusedError: step "golden": an example is missing, does not run, or differs by more than its tolerance.
     """
-    if GOLDEN_NAME not in bundle.files:
-        raise BundleRefusedError("golden", "NO_GOLDEN", f"The bundle has no {GOLDEN_NAME}: its answers cannot be checked. Write it again.")
-    golden = unpack(bundle.files[GOLDEN_NAME], path=GOLDEN_NAME)
+    golden = _examples(bundle)
     for name, runtime in runtimes.items():
-        inputs = {spec.name: _golden(golden, f"{name}/in/{spec.name}") for spec in runtime.signature.inputs}
+        inputs, fixed = _example(golden, name, runtime)
         rows = len(next(iter(inputs.values())))
         if rows < 2:
             raise BundleRefusedError("golden", "NO_GOLDEN", f"The golden example of {name} has {rows} rows; it needs 2 or more, to tell rows apart.")
         try:
             for order in (np.arange(rows), np.arange(rows)[::-1], *np.arange(rows)[:, None]):
-                outputs = runtime.run({key: np.ascontiguousarray(values[order]) for key, values in inputs.items()}, options)
+                outputs = runtime.run({key: np.ascontiguousarray(values[order]) for key, values in inputs.items()}, options, fixed)
                 for spec in runtime.signature.outputs:
                     _compare(name, spec.name, outputs[spec.name], golden, order)
         except BundleRefusedError:
             raise
         except Exception as error:
             raise BundleRefusedError("golden", "GOLDEN_FAILED", f"The golden example of {name} does not run: {error}.") from error
+
+
+def _examples(bundle: Bundle) -> Arrays:
+    if GOLDEN_NAME not in bundle.files:
+        raise BundleRefusedError("golden", "NO_GOLDEN", f"The bundle has no {GOLDEN_NAME}: its answers cannot be checked. Write it again.")
+    return unpack(bundle.files[GOLDEN_NAME], path=GOLDEN_NAME)
+
+
+def _example(golden: Arrays, name: str, runtime: Runtime) -> tuple[Arrays, Arrays | None]:
+    """A graph's example: its rows, and its fixed inputs where those come with each request; None: the bundle's own."""
+    signature = runtime.signature
+    inputs = {spec.name: _golden(golden, f"{name}/in/{spec.name}") for spec in signature.inputs}
+    fixed = {spec.name: _golden(golden, f"{name}/in/{spec.name}") for spec in signature.fixed} if signature.asks_for_fixed else None
+    return inputs, fixed
 
 
 def _golden(golden: Arrays, key: str) -> NDArray:
@@ -146,13 +158,22 @@ def _compare(name: str, output: str, found: NDArray, golden: Arrays, order: NDAr
         )
 
 
-def _warm_up(runtimes: dict[str, Runtime], options: ort.RunOptions) -> None:
+def _warm_up(bundle: Bundle, runtimes: dict[str, Runtime], options: ort.RunOptions) -> None:
+    golden = _examples(bundle)
     for name, runtime in runtimes.items():
+        inputs, fixed = _example(golden, name, runtime)
+        as_long_as_they_are = fixed is not None or bool(runtime.lengths(inputs))
         try:
             for rows in runtime.buckets:
-                runtime.run(empty_inputs(runtime.signature, rows), options)
+                # Zeros are no window, and no frame has a length of its own: there the example, over and over.
+                given = _repeated(inputs, rows) if as_long_as_they_are else empty_inputs(runtime.signature, rows)
+                runtime.run(given, options, fixed)
         except Exception as error:
             raise BundleRefusedError("warm-up", "WARM_UP_FAILED", f"{name} does not run: {error}.") from error
+
+
+def _repeated(inputs: Arrays, rows: int) -> Arrays:
+    return {name: values[np.arange(rows) % len(values)] for name, values in inputs.items()}
 
 
 @contextmanager

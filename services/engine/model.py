@@ -96,7 +96,10 @@ class ServingModel:
 
     async def run(self, signature_name: str, inputs: Arrays, deadline: float, fixed: Arrays | None = None) -> Arrays:
         """Checks shapes and dtypes against the signature and queues the rows. Raises as MicroBatcher.submit, and InvalidTensorError."""
-        check_inputs(self.signature(signature_name), inputs)
+        signature = self.signature(signature_name)
+        check_inputs(signature, inputs)
+        if signature.asks_for_fixed:
+            check_fixed(signature, fixed or {})
         return await self.batchers[signature_name].submit(inputs, deadline, fixed)
 
     def hold(self) -> None:
@@ -126,21 +129,37 @@ def check_inputs(signature: Signature, inputs: Arrays) -> None:
         InvalidTensorError: a missing array, another dtype or shape, no rows, or unequal row counts; names the field.
     """
     rows: int | None = None
+    lengths: dict[str, int] = {}
     for spec in signature.inputs:
         array = inputs[spec.name]
-        check_array(spec, array)
+        check_array(spec, array, lengths)
         if rows is not None and len(array) != rows:
             raise InvalidTensorError(f"{spec.name} has {len(array)} rows, the arrays before it {rows}; all need the same number.", field=spec.name)
         rows = len(array)
 
 
-def check_array(spec: TensorSpec, array: NDArray) -> None:
-    """Compares one array with its spec.
+def check_fixed(signature: Signature, fixed: Arrays) -> None:
+    """Compares the fixed inputs of a request with their specs.
+
+    Raises:
+        InvalidTensorError: one is missing, or has another dtype or shape; names the field.
+    """
+    lengths: dict[str, int] = {}
+    for spec in signature.fixed:
+        array = fixed.get(spec.name)
+        if array is None or not array.size or not spec.fits(array.dtype.name, array.shape, lengths):
+            found = "missing" if array is None else f"{array.dtype.name} of shape {array.shape}"
+            wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
+            raise InvalidTensorError(f"{spec.name} is {found}; this model takes {wanted}.", field=spec.name)
+
+
+def check_array(spec: TensorSpec, array: NDArray, lengths: dict[str, int] | None = None) -> None:
+    """Compares one array with its spec. `lengths`: of the named axes of the arrays before it, which it joins.
 
     Raises:
         InvalidTensorError: another dtype or shape, or no rows.
     """
-    if array.dtype != np.dtype(spec.dtype) or array.ndim != len(spec.shape) or array.shape[1:] != spec.row_shape:
+    if array.dtype != np.dtype(spec.dtype) or not spec.lengths_of(array.shape, {} if lengths is None else lengths):
         wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
         raise InvalidTensorError(f"{spec.name} is {array.dtype.name} of shape {array.shape}; this model takes {wanted}.", field=spec.name)
     if not len(array):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,8 +12,9 @@ import onnxruntime as ort
 
 from dichroic.bundle import Signature, TensorSpec
 from dichroic.bundle.arrays import Arrays
+from dichroic.bundle.tensors import ITEM_BYTES
 from dichroic.errors import InvalidTensorError
-from services.engine.batch import Segment, SegmentResult, joined, parted
+from services.engine.batch import Segment, SegmentResult, ShapeError, joined, parted
 from services.engine.placed import Placed
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
@@ -19,10 +22,6 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 
 # Most bytes of inputs and outputs of one run.
 MAX_RUN_BYTES = 256 << 20
-
-
-class ShapeError(RuntimeError):
-    """A graph answered with another shape than its signature promises."""
 
 
 class Runtime:
@@ -49,11 +48,14 @@ class Runtime:
         self._session = session
         self._placed = Placed(session, place_on) if place_on and signature.fixed else None
         self._output_names = [spec.name for spec in signature.outputs]
-        self._float_inputs = [spec for spec in signature.inputs if spec.dtype.startswith("float")]
+        self._float_inputs = [spec for spec in signature.inputs if spec.dtype.startswith("float") and not spec.takes_non_finite]
         self._float_outputs = [spec.name for spec in signature.outputs if spec.dtype.startswith("float")]
         # A GPU tunes its kernels anew for every batch size it meets, so there only a few sizes occur; a CPU would only waste the padding.
         self._pad = pad
         self._held: tuple[Arrays, dict[str, int]] = {}, {}
+        self._named = any(isinstance(axis, str) for spec in signature.inputs for axis in spec.shape[1:])
+        # Of a row whose outputs are as long as they come out: their bytes over those of the inputs, the most that was seen.
+        self._bytes_out = 0.0
         self.buckets = buckets_to(self.max_batch)
 
     def hold(self, fixed: Arrays) -> None:
@@ -69,18 +71,37 @@ class Runtime:
         self.max_batch = self.most_rows(None)
         self.buckets = buckets_to(self.max_batch)
 
-    def row_bytes(self, fixed: Arrays | None) -> int:
-        """What one row of inputs and outputs takes with these fixed inputs; None: with those that are held."""
-        return self._row_bytes if fixed is None else self.signature.row_bytes_with(self._lengths(fixed))
+    def row_bytes(self, fixed: Arrays | None, inputs: Arrays | None = None) -> int:
+        """What one row of inputs and outputs takes.
+
+        Args:
+            fixed: the fixed inputs; None: those that are held.
+            inputs: rows whose named axes are as long as they are; None: those count as 1. Outputs whose length only the outcome tells are taken
+                to be to the inputs as those of runs before, of which the golden example is the first.
+        """
+        if not self._named or inputs is None:
+            return self._row_bytes if fixed is None else self.signature.row_bytes_with(self._lengths(fixed))
+        lengths = (self._held[1] if fixed is None else self._lengths(fixed)) | dict(self.lengths(inputs))
+        taken = self.signature.row_bytes_with(lengths)
+        return taken + int(self._bytes_out * _input_bytes(self.signature, lengths)) if self.signature.free_axes else taken
+
+    def lengths(self, inputs: Arrays) -> tuple[tuple[str, int], ...]:
+        """How long the named axes of these rows are: rows run together only where this is equal."""
+        if not self._named:
+            return ()
+        found: dict[str, int] = {}
+        for spec in self.signature.inputs:
+            found |= {axis: length for axis, length in zip(spec.shape[1:], inputs[spec.name].shape[1:], strict=False) if isinstance(axis, str)}
+        return tuple(sorted(found.items()))
 
     def fixed_bytes(self, fixed: Arrays | None) -> int:
         """What the fixed inputs take themselves; None: those that are held."""
         arrays = self._held[0] if fixed is None else fixed
         return sum(arrays[spec.name].nbytes for spec in self.signature.fixed if spec.name in arrays)
 
-    def most_rows(self, fixed: Arrays | None) -> int:
-        """Of one run with these fixed inputs, 1 or more: where rows are longer than with those that are held, fewer."""
-        return max(1, min(self.max_batch, self._max_run_bytes // self.row_bytes(fixed)))
+    def most_rows(self, fixed: Arrays | None, inputs: Arrays | None = None) -> int:
+        """Of one run with these fixed inputs and rows as long as these, 1 or more: where rows are longer than with those that are held, fewer."""
+        return max(1, min(self.max_batch, self._max_run_bytes // self.row_bytes(fixed, inputs)))
 
     def run(self, inputs: Arrays, options: ort.RunOptions | None = None, fixed: Arrays | None = None) -> Arrays:
         """The graph as it is, on the calling thread: one row of every output for each row of the inputs.
@@ -94,17 +115,23 @@ class Runtime:
             ShapeError: an output, or a fixed input, has another shape than the signature says. Rows could then not be told apart.
         """
         rows = len(next(iter(inputs.values())))
-        held, lengths = self._held if fixed is None else self._fixed(fixed)
+        # What comes with each request is never held: without it, it is missing.
+        held, lengths = self._held if fixed is None and not self.signature.asks_for_fixed else self._fixed(fixed or {})
+        lengths = lengths | dict(self.lengths(inputs))
         outputs: Arrays = {}
         if self._placed is None:
             answers = self._session.run(self._output_names, {**inputs, **held}, options)
         else:
             answers = self._placed.run(self._output_names, inputs, fixed, held, options)
         for spec, answer in zip(self.signature.outputs, answers, strict=True):
-            wanted = (rows, *spec.row_shape_with(lengths))
-            if answer.shape != wanted:
+            # A free axis has the length of the first output that has it.
+            if len(answer) != rows or not spec.lengths_of(answer.shape, lengths):
+                wanted = (rows, *(lengths.get(axis, axis) if isinstance(axis, str) else axis for axis in spec.shape[1:]))
                 raise ShapeError(f"{self.name}: {spec.name} came out as {answer.shape}, not {wanted}")
             outputs[spec.name] = answer
+        if self.signature.free_axes:
+            bytes_in = _input_bytes(self.signature, lengths)
+            self._bytes_out = max(self._bytes_out, sum(array.nbytes for array in outputs.values()) / rows / bytes_in)
         return outputs
 
     def _fixed(self, arrays: Arrays) -> tuple[Arrays, dict[str, int]]:
@@ -174,6 +201,10 @@ class Runtime:
             if row is not None:
                 return _non_finite(spec, segment.start + row)
         return None
+
+
+def _input_bytes(signature: Signature, lengths: Mapping[str, int]) -> int:
+    return sum(math.prod(spec.row_shape_with(lengths)) * ITEM_BYTES[spec.dtype] for spec in signature.inputs)
 
 
 def buckets_to(largest: int) -> list[int]:
