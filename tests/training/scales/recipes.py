@@ -42,7 +42,7 @@ decoder_widths = [8]
 
 [training]
 epochs = 2
-batch_size = 32
+batch_size = 40
 threads = 1
 """
 

@@ -37,7 +37,7 @@ def weights(fitted: ScalesFit, stage: int) -> np.ndarray:
 def test_every_order_takes_as_many_steps_and_gives_a_model_for_each_length(
     data: tuple[Recipe, tuple[Stage, ...]], tmp_path: Path, order: Order
 ) -> None:
-    # 60 descriptors in batches of 32 are two steps an epoch, and 180 of all lengths six, though five would do.
+    # 60 descriptors in batches of 40 are two steps an epoch, and 180 of all lengths six, though five would do.
     fitted = run(data, tmp_path, legs_of(order, 3, 2))
     assert fitted.steps == 3 * 2 * 2
     assert len(fitted.models) == 3
