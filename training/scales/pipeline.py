@@ -9,6 +9,7 @@ import torch
 
 from dichroic.bundle import TrainingData
 from training.errors import InputError
+from training.export.frame_models import FrameModels, StageModel
 from training.export.latent_bundle import Facts, write_latent_bundle
 from training.export.written import Written
 from training.latent.checkpoint import CheckpointStore
@@ -76,5 +77,11 @@ def _fit_and_write(request: Request, stages: Sequence[Stage], store: CheckpointS
 
 
 def _write(request: Request, fitted: ScalesFit, stages: Sequence[Stage], facts: Facts) -> Written:
-    """The longest window's model encodes, reconstructs and decodes descriptors, as any latent bundle."""
-    return write_latent_bundle(request.out, fitted.models[-1], facts)
+    """All models read windows of frames; the longest window's also encodes, reconstructs and decodes descriptors, as any latent bundle."""
+    scales = request.recipe.scales
+    assert scales is not None  # noqa: S101 (a recipe with [scales])
+    models = zip(fitted.models, stages, strict=True)
+    frames = FrameModels(
+        tuple(StageModel(model, stage.window_px, stage.window_nm) for model, stage in models), standardised=scales.standardise == "image"
+    )
+    return write_latent_bundle(request.out, fitted.models[-1], facts, frames)

@@ -60,6 +60,16 @@ def test_the_bundle_encodes_descriptors_and_tells_every_stage(fitted: tuple[Path
     assert "Windows of 4.5, 8, 12 px" in (fitted[0] / "README.md").read_text(encoding="utf-8")
 
 
+def test_frames_are_read_by_the_model_of_each_window(fitted: tuple[Path, dict[str, Any]]) -> None:
+    manifest = read_manifest(fitted[0])
+    assert manifest.latent is not None
+    frames = manifest.latent.frames
+    assert frames is not None
+    assert (frames.descriptor_px, frames.standardised) == (8, True)
+    assert [stage.window_px for stage in frames.stages] == [4.5, 8.0, 12.0]
+    assert {f"frame_{stage}.float32" for stage in (1, 2, 3)} <= set(manifest.signatures)
+
+
 def test_the_history_holds_all_stages(fitted: tuple[Path, dict[str, Any]]) -> None:
     assert json.loads((fitted[0] / "history.json").read_text())["epoch"] == [1, 2, 3, 4, 5, 6]
 
