@@ -6,13 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from dichroic.bundle import read_bundle
+from dichroic.bundle.files import WEIGHTS_NAME
 from dichroic.bundle.reader import read_manifest
 from tests.training.scales.recipes import SCALES, write
 from training.__main__ import main
+from training.data.resample import resample
+from training.data.stripes import draw_stripes
+from training.export.sessions import GraphRunner
 from training.latent.checkpoint import Checkpoint, CheckpointStore
 from training.scales import fit as module
+from training.scales.prepare import standardised
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +75,25 @@ def test_frames_are_read_by_the_model_of_each_window(fitted: tuple[Path, dict[st
     assert (frames.descriptor_px, frames.standardised) == (8, True)
     assert [stage.window_px for stage in frames.stages] == [4.5, 8.0, 12.0]
     assert {f"frame_{stage}.float32" for stage in (1, 2, 3)} <= set(manifest.signatures)
+
+
+def test_a_served_frame_answers_as_its_windows_cut_for_training_do(fitted: tuple[Path, dict[str, Any]]) -> None:
+    bundle = read_bundle(fitted[0])
+
+    def run(name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        signature = bundle.manifest.signatures[name]
+        runner = GraphRunner(bundle.files[signature.graph], bundle.files[WEIGHTS_NAME], [output.name for output in signature.outputs])
+        return runner.run(inputs)
+
+    frame = 40 + 7 * draw_stripes(1, side=48, period_px=12.0, seed=5).arrays["images"][0].astype(np.float32)
+    window = np.array([12.0, 6.3, 30.1, 12.0])
+    centres = window[:, None] / 2 + (48 - window[:, None]) * np.random.default_rng(0).random((4, 2))
+    cut = resample(standardised(frame[..., None]), centres, window, 8)[..., 0].astype(np.float32)
+    served = run("frame_3.float32", frame=frame, centre_px=centres.astype(np.float32), window_px=window.astype(np.float32))
+    trained = run("encode.float32", images=cut)
+    np.testing.assert_allclose(served["latent_mean"], trained["latent_mean"], atol=2e-5)
+    # And not by chance: another length is another picture.
+    assert np.abs(served["latent_mean"][0] - served["latent_mean"][3]).max() > 1e-3
 
 
 def test_the_history_holds_all_stages(fitted: tuple[Path, dict[str, Any]]) -> None:
