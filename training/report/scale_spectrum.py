@@ -49,9 +49,9 @@ def spectrum_at(scales: ScaleGraphs, points_px: Array) -> Spectrum:
     windows = np.geomspace(scales.windows_px[0], scales.windows_px[-1], _LENGTHS)
     stage = np.array([scales.nearest_stage(float(window)) for window in windows])
     circles = circles_of(scales)
-    encoded = [scales.encode(int(each), points_px, float(window)) for each, window in zip(stage, windows, strict=True)]
-    latents = np.stack([content_of(each, circles) for each in encoded])
-    return Spectrum(points_px, windows, stage, latents, np.stack([each["explained"] for each in encoded]))
+    asked = [(int(each), points_px, float(window)) for each, window in zip(stage, windows, strict=True)]
+    latents = np.stack([content_of(scales.encode(*each), circles) for each in asked])
+    return Spectrum(points_px, windows, stage, latents, np.stack([scales.explain(*each) for each in asked]))
 
 
 def differing_points(scales: ScaleGraphs, count: int = _POINTS) -> Array:
