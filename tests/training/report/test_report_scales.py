@@ -19,6 +19,7 @@ from training.report.scale_report import draw_scales
 from training.report.scale_spectrum import differing_points, spectrum_at
 from training.report.scale_stages import compared, grid_over, stages_over
 from training.report.scale_statistics import most_used
+from training.scales.statistics.correlation import correlation_length
 
 ALL = {"scale_maps.png", "scale_statistics.png", "scale_alignment.png", "scale_spectrum.png"}
 LENGTHS = (8.0, 16.0, 24.0)
@@ -90,7 +91,8 @@ def test_a_stages_statistics_are_those_of_its_map(graphs):
     a, b = pixels_of(frame.values, stage.grid.centres_px, 16.0)
     assert stage.units.variance == pytest.approx([4 * b.var(), 4 * a.var()], rel=1e-5)
     assert stage.units.uncertainty == pytest.approx([0.25, 0.25])
-    assert stage.length_px == pytest.approx([4, 4], abs=1.5)  # noise smoothed by exp(−2k²/2 …): 1/e at 2·√2 px, on a grid of steps above 1
+    expected = [correlation_length(stage.grid.laid(pixel), 44 / 39).length_px for pixel in (b, a)]  # 40 centres over 60 − 16 px
+    assert stage.length_px == pytest.approx(expected, rel=1e-6)
     assert stage.explained == pytest.approx(np.full(len(a), 0.84))
 
 
@@ -100,6 +102,12 @@ def test_stages_are_compared_on_the_same_centres_and_a_common_pixel_is_found_wha
     assert [len(each) for each in found] == [len(centres)] * 3
     assert found[1][:, 1] == pytest.approx(2 * found[0][:, 0], rel=1e-5)  # pixel a, doubled and in the other column
     assert centres.min() == 12
+    holed = drawn_frame()
+    holed.values[30, 20] = np.nan
+    fewer, known = compared(ScaleGraphs(graphs, holed))
+    assert len(fewer) < len(centres)
+    assert all(np.isfinite(each).all() for each in known)
+    assert (np.abs(fewer - [30.5, 20.5]).max(axis=1) > 12).all()
 
 
 def test_a_spectrum_goes_over_to_the_stage_nearest_in_log_length(graphs):
@@ -127,6 +135,9 @@ def test_the_points_of_a_spectrum_differ_and_allow_the_longest_window(graphs):
     assert (points <= 48).all()
     values = frame.values[tuple(np.floor(points).astype(int).T)]
     assert np.ptp(values) > 2 * frame.values.std()
+    frame.values[30, :] = 40.0  # a line that is like nothing else: no point is taken for it
+    points = differing_points(ScaleGraphs(graphs, frame))
+    assert (frame.values[tuple(np.floor(points).astype(int).T)] < 40).all()
 
 
 def test_principal_maps_are_ordered_signed_and_blind_to_how_latents_are_turned():
