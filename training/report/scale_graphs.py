@@ -1,4 +1,4 @@
-"""A bundle's graphs of whole frames, run by onnxruntime: windows of any length at any place, by the stage that a length belongs to."""
+"""A bundle's graphs of whole frames: windows of any length at any place, encoded and explained by the stage of one's choice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.dataset import Array
+from training.errors import InputError
 from training.report.graphs import LatentGraphs
 
 # A window may stand out of its frame by this, pixels: lengths are float32 in the graphs.
@@ -58,33 +59,39 @@ class ScaleGraphs:
     Attributes:
         graphs: the bundle.
         frame: what is encoded.
-        windows_px: of the stages that fit the frame, ascending, pixels of the frame; empty where the frame's pixel size would be needed and is not
-            known.
-        left_out: how many further stages have windows that are longer than the frame.
+        windows_px: of the stages, ascending, pixels of the frame.
+
+    Raises:
+        InputError: PIXEL_SIZE_REQUIRED, IMAGES_TOO_SMALL: the longest window must fit.
     """
 
     def __init__(self, graphs: LatentGraphs, frame: Frame) -> None:
         self.graphs, self.frame = graphs, frame
-        known = stage_windows(graphs, frame.pixel_size_nm)
-        self.windows_px = tuple(window for window in known if window <= frame.side_px + _TOLERANCE_PX)
-        self.left_out = len(known) - len(self.windows_px)
+        self.windows_px = stage_windows(graphs, frame)
 
     def encode(self, stage: int, centres: Array, window_px: float) -> dict[str, Array]:
-        """What stage `stage` (0, 1, …) says of windows (n,): outputs of `encode` and `explained`, NaN where a window touches a pixel not measured.
+        """What a stage says of windows: the outputs of `encode`, NaN where a window touches a pixel that was not measured.
 
         Args:
-            stage: whose weights; any may look at windows of any length.
+            stage: whose weights, counted from 0; any may look at windows of any length.
             centres: (n, 2) row and column, pixels.
             window_px: of all.
         """
-        rows = {"centre_px": centres.astype(np.float32), "window_px": np.full(len(centres), window_px, np.float32)}
-        found = self.graphs.run_fixed(f"frame_{stage + 1}.float32", rows, {"frame": self.frame.values})
-        spoilt = self._spoilt(centres, window_px)
-        return {name: np.where(spoilt.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values) for name, values in found.items()}
+        return self._asked(f"frame_{stage + 1}.float32", centres, window_px)
+
+    def explain(self, stage: int, centres: Array, window_px: float) -> Array:
+        """The explained fraction 1 − MSE/Var (n,) of the same windows; each is drawn again, which takes far longer than encoding it."""
+        return self._asked(f"explain_{stage + 1}.float32", centres, window_px)["explained"]
 
     def nearest_stage(self, window_px: float) -> int:
         """The stage whose window is nearest in log length, counted from 0."""
         return int(np.argmin([abs(math.log(window_px / own)) for own in self.windows_px]))
+
+    def _asked(self, name: str, centres: Array, window_px: float) -> dict[str, Array]:
+        rows = {"centre_px": centres.astype(np.float32), "window_px": np.full(len(centres), window_px, np.float32)}
+        found = self.graphs.run_fixed(name, rows, {"frame": np.ascontiguousarray(self.frame.values, np.float32)})
+        spoilt = self._spoilt(centres, window_px)
+        return {key: np.where(spoilt.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values) for key, values in found.items()}
 
     def _spoilt(self, centres: Array, window_px: float) -> Array:
         bad = ~np.isfinite(self.frame.values if self.frame.values.ndim == 2 else self.frame.values.sum(axis=2))
@@ -97,15 +104,26 @@ class ScaleGraphs:
         return spoilt
 
 
-def stage_windows(graphs: LatentGraphs, pixel_size_nm: float | None) -> tuple[float, ...]:
-    """Window lengths of the bundle's stages, ascending, in pixels of a frame: by their physical length where it and the pixel size are known.
+def stage_windows(graphs: LatentGraphs, frame: Frame) -> tuple[float, ...]:
+    """Window lengths of the bundle's stages, ascending, in pixels of the frame: by their physical length where it and the pixel size are known.
 
-    Empty for a bundle without frames, and for one whose lengths are known in nm alone when the pixel size is not.
+    Raises:
+        InputError: UNSUPPORTED_BUNDLE without frames; PIXEL_SIZE_REQUIRED; IMAGES_TOO_SMALL.
     """
-    stages = () if graphs.latent.frames is None else graphs.latent.frames.stages
-    physical = [None if stage.window_nm is None or pixel_size_nm is None else stage.window_nm / pixel_size_nm for stage in stages]
-    found = [stage.window_px if own is None else own for stage, own in zip(stages, physical, strict=True)]
-    return () if None in found else tuple(float(window) for window in found if window is not None)
+    if graphs.latent.frames is None:
+        raise InputError("UNSUPPORTED_BUNDLE", f"{graphs.folder} has no graphs of frames; fit its recipe again, which adds them.")
+    lengths = []
+    for stage in graphs.latent.frames.stages:
+        if stage.window_nm is not None and frame.pixel_size_nm is not None:
+            lengths.append(stage.window_nm / frame.pixel_size_nm)
+        elif stage.window_px is not None:
+            lengths.append(stage.window_px)
+        else:
+            raise InputError("PIXEL_SIZE_REQUIRED", f"The stages' windows are in nm, and {frame.name} tells no pixel size; give a file that does.")
+    if lengths[-1] > frame.side_px + _TOLERANCE_PX:
+        height, width = frame.values.shape[:2]
+        raise InputError("IMAGES_TOO_SMALL", f"{frame.name} has images of {height} × {width} px; the longest window is {lengths[-1]:.4g} px of them.")
+    return tuple(min(float(length), float(frame.side_px)) for length in lengths)
 
 
 def content_of(encoded: dict[str, Array], circles: tuple[int, ...] = ()) -> Array:

@@ -18,6 +18,8 @@ from training.report.scale_statistics import length_axis
 _POINTS = 5
 _LENGTHS = 16
 _LATENTS = 3
+# Of the frame's shorter side, so that no marker hides another.
+_APART = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,15 @@ def spectrum_at(scales: ScaleGraphs, points_px: Array) -> Spectrum:
     windows = np.geomspace(scales.windows_px[0], scales.windows_px[-1], _LENGTHS)
     stage = np.array([scales.nearest_stage(float(window)) for window in windows])
     circles = circles_of(scales)
-    encoded = [scales.encode(int(each), points_px, float(window)) for each, window in zip(stage, windows, strict=True)]
-    latents = np.stack([content_of(each, circles) for each in encoded])
-    return Spectrum(points_px, windows, stage, latents, np.stack([each["explained"] for each in encoded]))
+    asked = [(int(each), points_px, float(window)) for each, window in zip(stage, windows, strict=True)]
+    latents = np.stack([content_of(scales.encode(*each), circles) for each in asked])
+    return Spectrum(points_px, windows, stage, latents, np.stack([scales.explain(*each) for each in asked]))
 
 
 def differing_points(scales: ScaleGraphs, count: int = _POINTS) -> Array:
     """Points (count, 2) that the stages see most differently: the first the farthest from the mean of all, each next the farthest from those taken.
 
-    Distance is that of all stages' contents together, each column over its own spread.
+    Distance is that of all stages' contents together, each column over its own spread. In the frame points keep a tenth of its side apart.
     """
     centres, found = compared(scales)
     together = np.concatenate(found, axis=1)
@@ -67,9 +69,12 @@ def differing_points(scales: ScaleGraphs, count: int = _POINTS) -> Array:
     usual = np.linalg.norm(scaled, axis=1) <= np.quantile(np.linalg.norm(scaled, axis=1), 0.95)
     centres, scaled = centres[usual], scaled[usual]
     chosen = [int(np.linalg.norm(scaled, axis=1).argmax())]
-    while len(chosen) < min(count, len(scaled)):
+    while len(chosen) < count:
+        away = np.min([np.linalg.norm(centres - centres[index], axis=1) for index in chosen], axis=0) >= _APART * scales.frame.side_px
+        if not away.any():
+            break
         nearest = np.min([np.linalg.norm(scaled - scaled[index], axis=1) for index in chosen], axis=0)
-        chosen.append(int(nearest.argmax()))
+        chosen.append(int(np.where(away, nearest, -1.0).argmax()))
     return centres[chosen]
 
 

@@ -14,7 +14,7 @@ from training.scales.statistics.correlation import correlation_length
 from training.scales.statistics.units import UnitUse, unit_use
 
 # Centres along the shorter side of a map, and of the grid that stages are compared on.
-_MAP_CENTRES = 48
+_MAP_CENTRES = 40
 _COMMON_CENTRES = 32
 
 
@@ -55,6 +55,7 @@ class Stage:
         names: of the latents on lines that units and lengths are told of, (m,).
         units: of the same.
         length_px: ξ of each, (m,), pixels of the frame; NaN where it is not found.
+        explained: (n,) fraction 1 − MSE/Var of each window.
     """
 
     window_px: float
@@ -64,11 +65,7 @@ class Stage:
     names: tuple[str, ...]
     units: UnitUse
     length_px: Array
-
-    @property
-    def explained(self) -> Array:
-        """(n,) explained fraction of each window."""
-        return self.encoded["explained"]
+    explained: Array
 
 
 def grid_over(shape: tuple[int, ...], window_px: float, most: int) -> Grid:
@@ -82,7 +79,7 @@ def grid_over(shape: tuple[int, ...], window_px: float, most: int) -> Grid:
 
 
 def stages_over(scales: ScaleGraphs) -> tuple[Stage, ...]:
-    """Every stage that fits the frame, at windows of its own length."""
+    """Every stage, at windows of its own length."""
     return tuple(_stage(scales, index, window) for index, window in enumerate(scales.windows_px))
 
 
@@ -116,7 +113,8 @@ def _stage(scales: ScaleGraphs, index: int, window_px: float) -> Stage:
     whole = np.isfinite(mean).all(axis=1)
     lengths = [correlation_length(grid.laid(column), grid.stride_px).length_px if min(grid.rows, grid.columns) > 1 else math.nan for column in mean.T]
     content = content_of(encoded, circles_of(scales))
-    return Stage(window_px, grid, encoded, content, names, unit_use(mean[whole], sd[whole]), np.array(lengths))
+    explained = scales.explain(index, grid.centres_px, window_px)
+    return Stage(window_px, grid, encoded, content, names, unit_use(mean[whole], sd[whole]), np.array(lengths), explained)
 
 
 def _units(scales: ScaleGraphs, encoded: dict[str, Array]) -> tuple[Array, Array, tuple[str, ...]]:

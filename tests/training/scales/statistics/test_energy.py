@@ -18,9 +18,9 @@ def test_two_normal_distributions_lie_as_far_apart_as_they_do(shift, sd):
     rng = np.random.default_rng(0)
     found = energy_distance(rng.normal(size=(3000, 1)), rng.normal(shift, sd, (3000, 1)))
     between = expected_absolute(shift, math.sqrt(1 + sd**2))
-    assert found.between == pytest.approx(between, rel=0.03)
-    assert found.within_first == pytest.approx(2 / math.sqrt(math.pi), rel=0.03)
-    assert found.unbiased == pytest.approx(2 * between - 2 / math.sqrt(math.pi) * (1 + sd), abs=0.05)
+    assert found.between == pytest.approx(between, rel=0.05)
+    assert found.within_first == pytest.approx(2 / math.sqrt(math.pi), rel=0.05)
+    assert found.unbiased == pytest.approx(2 * between - 2 / math.sqrt(math.pi) * (1 + sd), abs=0.12)
     assert found.distance == pytest.approx(math.sqrt(found.unbiased))
     assert 0 < found.coefficient <= 1
 
