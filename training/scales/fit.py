@@ -87,6 +87,8 @@ def fit_legs(
     fits: list[Fitted] = []
     models: dict[int, InvariantVAE] = {}
     steps = 0
+    if not resume:  # a later leg's checkpoint of an earlier run would be gone on from
+        CheckpointStore(folder, fingerprint).clear()
     for number, leg in enumerate(legs):
         store = CheckpointStore(folder / f"stage-{number + 1}", f"{fingerprint}-{number + 1}")
         # A leg that had not begun when the fit was interrupted has nothing to go on from; the first must have.

@@ -109,3 +109,9 @@ def test_only_the_first_stage_is_taught_before_it_is_fitted(data: tuple[Recipe, 
     history = run((turned, stages), tmp_path, legs_of("progressive", 3, 1)).history
     assert history.taught_epochs == 1
     assert [epoch.reconstruction is None for epoch in history.epochs] == [True, False, False, False]
+
+
+def test_a_fit_begun_anew_forgets_the_stages_of_an_earlier_one(data: tuple[Recipe, tuple[Stage, ...]], tmp_path: Path) -> None:
+    run(data, tmp_path, legs_of("progressive", 3, 1))
+    run(data, tmp_path, legs_of("progressive", 2, 1))
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["stage-1", "stage-2"]
