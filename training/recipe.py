@@ -16,6 +16,7 @@ from training.errors import InputError
 from training.recipe_data import CardsData, FileData, Normalisation, PatchSpectrumData
 from training.recipe_mechanism import MechanismRecipe
 from training.recipe_model import Model
+from training.recipe_scales import Scales, StripesData, check_scales
 from training.recipe_sections import Capacity, Card, NonNegative, Positive, Regression, Section
 from training.recipe_transition import TransitionRecipe
 
@@ -163,7 +164,9 @@ class Recipe(Section):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     kind: Literal["latent"]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: Annotated[FileData | CardsData | PatchSpectrumData, Field(discriminator="source")]
+    data: Annotated[FileData | CardsData | PatchSpectrumData | StripesData, Field(discriminator="source")]
+    # Descriptors at several window lengths, a model for each; None: one kind of image.
+    scales: Scales | None = None
     normalisation: Normalisation = Normalisation()
     # Of what the model gives, where that is not the kind that goes in.
     output_normalisation: Normalisation = Normalisation()
@@ -177,6 +180,11 @@ class Recipe(Section):
             raise ValueError("[training.orientation] teaches a direction, which is the same after half a turn: set model.angle_symmetry = 2")
         if self.training.orientation.weight and not (isinstance(self.data, FileData) and self.data.window_px):
             raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px")
+        return self
+
+    @model_validator(mode="after")
+    def _scales_fit(self) -> Self:
+        check_scales(self)
         return self
 
     @property
@@ -223,7 +231,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _supervision_agrees(self) -> Self:
         model, training, data = self.model, self.training, self.data
-        targets = not isinstance(data, CardsData) and data.targets
+        targets = not isinstance(data, (CardsData, StripesData)) and data.targets
         if targets and model.class_source:
             raise ValueError("a model learns classes or targets, not both: leave out class_source or the targets of [data]")
         if not targets and training.regression != Regression():
@@ -315,7 +323,7 @@ def _explained(path: Path, kind: type[BaseModel], error: ValidationError) -> Inp
 
 def _place(location: tuple[int | str, ...]) -> str:
     # A discriminated union puts its tag into the location, which the file does not have.
-    tags = ("files", "cards", "patch_spectra", "patches_field", "ferrosim", "loops", "arrays", "dune")
+    tags = ("files", "cards", "patch_spectra", "stripes", "patches_field", "ferrosim", "loops", "arrays", "dune")
     parts = [str(part) for index, part in enumerate(location) if not (index == 1 and location[0] == "data" and part in tags)]
     return ".".join(parts) or "the top level"
 

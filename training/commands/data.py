@@ -18,6 +18,7 @@ from training.data.patch_spectra import STREAMS as PATCH_STREAMS
 from training.data.patch_spectra import draw_patch_spectra
 from training.data.patches_field import FORMS, draw_patches_field
 from training.data.patches_field import STREAMS as FIELD_STREAMS
+from training.data.stripes import draw_noise, draw_stripes
 from training.errors import InputError
 
 
@@ -48,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     field, ferrosim, loops = _add_mechanism_data(names)
     prior, mixture = _add_transition_data(names)
     makers = {cards: draw_cards, domains: draw_domains, patches: draw_patch_spectra, field: draw_patches_field, ferrosim: draw_ferrosim}
-    makers |= {prior: draw_dune, mixture: draw_dune}
+    stripes, noise = _add_scale_data(names)
+    makers |= {prior: draw_dune, mixture: draw_dune, stripes: draw_stripes, noise: draw_noise}
     for each, make in {**makers, loops: _from_loops}.items():
         each.set_defaults(make=make)
     for each in makers:
@@ -109,6 +111,21 @@ def _add_transition_data(names: argparse._SubParsersAction[argparse.ArgumentPars
         each.add_argument("--voltage-kv", type=float, nargs=2, default=(60.0, 60.0), metavar=("LOW", "HIGH"), help="of voltages (default 60 60)")
         each.add_argument("--stream", choices=DUNE_STREAMS, default="train", help="which random stream of the seed (default %(default)s)")
     return prior, mixture
+
+
+def _add_scale_data(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> tuple[argparse.ArgumentParser, ...]:
+    """Images whose answers at every window length are known."""
+    stripes = names.add_parser("stripes", help="stripes of one period at any phase and direction (known answers across length scales)")
+    noise = names.add_parser("noise", help="white noise (known answers across length scales)")
+    stripes.add_argument("--period-px", type=float, default=16.0, metavar="L", help="of the stripes (default %(default)s)")
+    stripes.add_argument("--angle-deg", type=float, metavar="A", help="direction of all stripes, from the rows (default: each image its own)")
+    stripes.add_argument("--noise", type=float, default=0.1, metavar="SD", help="of the pixels, of stripes from -1 to 1 (default %(default)s)")
+    noise.add_argument("--sd", type=float, default=1.0, metavar="SD", help="of the pixels (default %(default)s)")
+    for each in (stripes, noise):
+        each.add_argument("--count", type=int, default=8, metavar="N", help="images (default %(default)s)")
+        each.add_argument("--side", type=int, default=128, metavar="PX", help="height and width, pixels (default %(default)s)")
+        each.add_argument("--pixel-size-nm", type=float, metavar="NM", help="written beside the images (default: none)")
+    return stripes, noise
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -46,10 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
             from training.transition.recipe_pipeline import TransitionRequest, fit_transition_recipe  # noqa: PLC0415
 
             written = fit_transition_recipe(TransitionRequest(recipe, *common))
+        elif recipe.scales is not None:
+            from training.scales.pipeline import fit_scales  # noqa: PLC0415
+
+            written = fit_scales(Request(recipe, *common))
         else:
             written = fit_latent(Request(recipe, *common))
     except KeyboardInterrupt as error:
-        folder = error.folder if isinstance(error, Interrupted) and any(error.folder.glob("*.safetensors")) else None
+        folder = error.folder if isinstance(error, Interrupted) and any(error.folder.rglob("*.safetensors")) else None
         told = f"the checkpoint is in {folder}; run the same command with --resume to go on" if folder else "there is no checkpoint yet"
         print(f"\nInterrupted; {told}.", file=sys.stderr)
         return INTERRUPTED

@@ -27,6 +27,7 @@ from training.report.poses import draw_poses
 from training.report.rate_maps import draw_rate_maps, draw_spread
 from training.report.reconstructions import draw_reconstructions
 from training.report.regression import draw_regression
+from training.report.scale_report import draw_scales, scales_not_drawn, stage_count
 from training.report.settings import Told, told_row, told_to
 from training.report.strips import draw_strips
 from training.report.subjects import Subjects, fresh_subjects, subjects_from_file
@@ -66,9 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
     with drawing():
         written = _draw_own(graphs, told, folder)
         written += draw_class_gallery(graphs, folder, None, told.settings()) if given is None else _draw_on(graphs, given, told, folder)
+        # Of one length a drawn scan has maps.png, which tells as much.
+        if given is not None and given.frame is not None and stage_count(graphs) > (0 if arguments.data else 1):
+            written += draw_scales(graphs, given.frame, folder)
     for path in written:
         print(path)
-    for line in not_drawn(graphs, given, told):
+    for line in (*not_drawn(graphs, given, told), *scales_not_drawn(graphs, None if given is None else given.frame)):
         print(line)
     return 0
 

@@ -53,7 +53,8 @@ class Fit:
 
     `labels` (n,) int64, −1 for unlabelled images: of semi-supervised models. `aligned`: what alignment found of `images`, to be taught. With an
     orientation taught, `images` are as wide as `orientation.wide_px` says, and each is seen at a new angle in each step. `beside`: the conditions,
-    standardised targets (NaN: not known) and normalised outputs of `images`, `validation_beside` those of `validation`.
+    standardised targets (NaN: not known) and normalised outputs of `images`, `validation_beside` those of `validation`. `initial`: weights to start
+    from, by the names of the model's state; None: drawn by the seed. `title` stands before the progress bar.
     """
 
     def __init__(
@@ -70,6 +71,8 @@ class Fit:
         aligned: Aligned | None = None,
         beside: Companions | None = None,
         validation_beside: Companions | None = None,
+        initial: dict[str, Array] | None = None,
+        title: str = "fit",
     ) -> None:
         self.specification = specification
         self.training = training
@@ -79,6 +82,7 @@ class Fit:
         self.seed = seed
         self.store = store
         self.device = device
+        self.initial, self.title = initial, title
         self.labels = None if labels is None else torch.from_numpy(np.ascontiguousarray(labels)).to(device)
         known = None if labels is None else labels >= 0
         if specification.targets and beside is not None and beside.targets is not None:
@@ -110,7 +114,7 @@ class Fit:
             self.store.save(self._state())
         total = self.training.restarts * self.epochs * self.steps
         done = (self.restart * self.epochs + self.epoch) * self.steps
-        with tqdm(total=total, initial=done, desc="fit", unit="step", disable=None) as bar:
+        with tqdm(total=total, initial=done, desc=self.title, unit="step", disable=None) as bar:
             while self.restart < self.training.restarts:
                 while self.epoch < self.epochs:
                     self.one_epoch(bar)
@@ -125,6 +129,8 @@ class Fit:
         with torch.random.fork_rng(devices=[]):  # modules draw their first weights from the global generator
             torch.manual_seed(self._stream("weights"))
             self.model = InvariantVAE(self.specification).to(self.device)
+        if self.initial is not None:
+            self.model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in self.initial.items()})
         if self.training.gpu_precision == "bfloat16" and self.device.type == "cuda" and isinstance(self.model.decoder, SpatialDecoder):
             self.model.decoder.step_type = torch.bfloat16
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=self.training.learning_rate)

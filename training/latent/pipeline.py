@@ -14,6 +14,7 @@ import torch
 
 from dichroic.bundle import TrainingData
 from dichroic.bundle.manifest import canonical_json
+from training.data.dataset import DataSet
 from training.data.folder import named_files
 from training.data.readers import read_data
 from training.errors import InputError
@@ -33,6 +34,7 @@ from training.latent.prepare_drawn import prepare_drawn
 from training.latent.prepared import Prepared, beside_for_fit
 from training.latent.specification import INVARIANCES, ModelSpecification
 from training.recipe import FileData, Recipe
+from training.recipe_scales import StripesData
 
 
 class Request(FitRequest[Recipe]):
@@ -141,29 +143,42 @@ def prepare(request: Request) -> Prepared:
     """The data of a request.
 
     Raises:
-        InputError: DATA_NOT_USED, DATA_REQUIRED, DATA_NOT_FOUND, and those of reading and preparing.
+        InputError: SCALES_NOT_HERE, DATA_NOT_USED, DATA_REQUIRED, DATA_NOT_FOUND, and those of reading and preparing.
     """
     recipe, data = request.recipe, request.recipe.data
+    if recipe.scales is not None or isinstance(data, StripesData):
+        raise InputError("SCALES_NOT_HERE", f"Recipe {recipe.name!r} has several window lengths ([scales]); only `fit` takes such a recipe.")
     if not isinstance(data, FileData):
         if request.data or request.channel or request.licence:
             raise InputError("DATA_NOT_USED", f"Recipe {recipe.name!r} draws its own data; leave out --data, --channel and --licence.")
         return prepare_drawn(recipe, data)
+    trained, kept, others_data = read_files(request, data)
+    return prepare_files(
+        recipe,
+        data,
+        trained,
+        kept,
+        others_data=others_data,
+        licence=request.licence,
+    )
+
+
+def read_files(request: Request, data: FileData) -> tuple[list[DataSet], list[DataSet], bool]:
+    """The files to train on, those only measured on, and whether any is not one that the recipe was written for.
+
+    Raises:
+        InputError: DATA_REQUIRED, DATA_NOT_FOUND, and those of reading.
+    """
     paths = request.data or named_files((*data.files, *data.evaluate_only) if data.files else ())
     channel = request.channel or data.channel
     sets = [(path.name in data.evaluate_only, read_data(path, channel)) for path in paths]
     for _, made in sets:
         for note in made.notes:
             print(f"note: {made.source}: {note}", file=sys.stderr)
+    trained, kept = ([made for is_kept, made in sets if is_kept is wanted] for wanted in (False, True))
     # A recipe that names no file was written for whatever it is given.
     named = {*data.files, *data.evaluate_only}
-    return prepare_files(
-        recipe,
-        data,
-        [made for kept, made in sets if not kept],
-        [made for kept, made in sets if kept],
-        others_data=bool(data.files) and any(path.name not in named for path in paths),
-        licence=request.licence,
-    )
+    return trained, kept, bool(data.files) and any(path.name not in named for path in paths)
 
 
 def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:

@@ -48,27 +48,19 @@ def prepare_files(
             CONSTANT_SPECTRA, NON_FINITE_IMAGES, INTEGER_SCALE, INVALID_NORMALISATION, INVALID_PIXEL_SIZE, and those of columns.py, of cutting and
             of splitting.
     """
-    sets = trained + kept
-    if not trained:
-        raise InputError("NO_TRAINING_DATA", "Every file given is named in the recipe's evaluate_only; give a file to train on.")
-    units = sorted({made.unit for made in sets})
-    if len(units) > 1:
-        raise InputError("UNITS_DIFFER", f"The files have values in different units ({', '.join(units)}); train on files of one quantity.")
-    quantities = sorted({made.quantity for made in sets if made.quantity})
-    if len(quantities) > 1:
-        raise InputError("QUANTITIES_DIFFER", f"The files hold different quantities ({', '.join(quantities)}); train on files of one quantity.")
+    unit = one_unit(trained, kept)
     pixel_size_nm = _pixel_size(trained)
     splits = [_split(made, data, recipe) for made in trained] if not recipe.training.orientation.weight else _wide_splits(trained, data, recipe)
     whole = [_whole(made, data, recipe) for made in kept]
     _check_sizes([split.held_out for split in splits] + [other.images for other in whole])
     train, validation, held_out = (np.concatenate([getattr(split, part) for split in splits]) for part in ("train", "validation", "held_out"))
-    _check_images(train, held_out, recipe.model.input_kind)
+    check_images(train, held_out, recipe.model.input_kind)
     beside = [_split_beside(made, split, data, recipe) for made, split in zip(trained, splits, strict=True)]
     train_beside, validation_beside, held_beside = (_joined([parts[index] for parts in beside]) for index in range(3))
     outputs = train_beside.outputs
     if outputs is not None:
         _check_sizes([part.outputs for part in (held_beside, *(other.beside for other in whole)) if part.outputs is not None])
-        _check_images(outputs, outputs[:_MIN_HELD_OUT], recipe.model.output_kind)
+        check_images(outputs, outputs[:_MIN_HELD_OUT], recipe.model.output_kind)
     clip = recipe.model.likelihood != "gaussian"
     names = ", ".join(made.source for made in trained)
     units_of = [held_out_unit(made, data.window_px) for made in trained]
@@ -81,14 +73,14 @@ def prepare_files(
         validation=validation,
         held_out=EvaluationSet(f"held-out {units_held} of {names}", held_out, labels=held_labels, beside=held_beside),
         others=tuple(whole),
-        preprocessing=preprocessing_of(recipe.normalisation, train, units[0], clip=clip),
+        preprocessing=preprocessing_of(recipe.normalisation, train, unit, clip=clip),
         quantity=trained[0].quantity,
         pixel_size_nm=pixel_size_nm,
         source="; ".join(part for part in (names, "" if others_data else data.citation) if part),
         licence=licence or ("not stated" if others_data else data.licence),
         sha256=tuple(made.sha256 for made in trained),
         notes="" if others_data else data.notes,
-        remark=_OTHERS_DATA.format(names=names, own=", ".join((*data.files, *data.evaluate_only))) if others_data else "",
+        remark=remark_on(names, data) if others_data else "",
         labels=train_labels if recipe.model.class_source == "semi_supervised" else None,
         validation_labels=chosen_labels,
         beside=train_beside,
@@ -99,8 +91,31 @@ def prepare_files(
     )
 
 
+def one_unit(trained: list[DataSet], kept: list[DataSet]) -> str:
+    """The unit of the values of all files, which hold one quantity.
+
+    Raises:
+        InputError: NO_TRAINING_DATA, UNITS_DIFFER, QUANTITIES_DIFFER.
+    """
+    sets = trained + kept
+    if not trained:
+        raise InputError("NO_TRAINING_DATA", "Every file given is named in the recipe's evaluate_only; give a file to train on.")
+    units = sorted({made.unit for made in sets})
+    if len(units) > 1:
+        raise InputError("UNITS_DIFFER", f"The files have values in different units ({', '.join(units)}); train on files of one quantity.")
+    quantities = sorted({made.quantity for made in sets if made.quantity})
+    if len(quantities) > 1:
+        raise InputError("QUANTITIES_DIFFER", f"The files hold different quantities ({', '.join(quantities)}); train on files of one quantity.")
+    return units[0]
+
+
+def remark_on(names: str, data: FileData) -> str:
+    """What the card says first where the files are not those that the recipe was written for."""
+    return _OTHERS_DATA.format(names=names, own=", ".join((*data.files, *data.evaluate_only)))
+
+
 def _split(made: DataSet, data: FileData, recipe: Recipe) -> Split:
-    images = _values(made, recipe.model.input_kind, recipe.normalisation)
+    images = values_of(made, recipe.model.input_kind, recipe.normalisation)
     wants_validation = recipe.training.wants_validation
     unit = held_out_unit(made, data.window_px)
     if unit == "blocks":
@@ -125,12 +140,12 @@ def _split_beside(made: DataSet, split: Split, data: FileData, recipe: Recipe) -
 
 def _beside(made: DataSet, data: FileData, recipe: Recipe) -> Companions:
     kind = recipe.model.output_kind
-    outputs = _values(made, kind, recipe.output_normalisation) if recipe.translates else None
+    outputs = values_of(made, kind, recipe.output_normalisation) if recipe.translates else None
     return Companions(read_conditions(made, data.conditions), read_targets(made, data.targets), outputs)
 
 
 def _whole(made: DataSet, data: FileData, recipe: Recipe) -> EvaluationSet:
-    images = _values(made, recipe.model.input_kind, recipe.normalisation)
+    images = values_of(made, recipe.model.input_kind, recipe.normalisation)
     cut, beside = _cut(images, data), _beside(made, data, recipe)
     return EvaluationSet(f"{made.source}, never trained on", cut, beside=beside.at(np.repeat(np.arange(len(images)), len(cut) // len(images))))
 
@@ -157,8 +172,12 @@ def _cut(images: Array, data: FileData) -> Array:
     return np.concatenate([cut_patches(image, data.window_px, data.stride_px).images for image in images])
 
 
-def _values(made: DataSet, kind: DataKind, normalisation: Normalisation) -> Array:
-    """The file's images or frames (n, h, w, c), or its spectra as images of one row (n, 1, l, c); float32 in their unit."""
+def values_of(made: DataSet, kind: DataKind, normalisation: Normalisation) -> Array:
+    """The file's images or frames (n, h, w, c), or its spectra as images of one row (n, 1, l, c); float32 in their unit.
+
+    Raises:
+        InputError: NO_IMAGES, NO_SPECTRA, INTEGER_SCALE, INVALID_NORMALISATION, NON_FINITE_IMAGES.
+    """
     name = "spectra" if kind == "spectra" else "images" if "images" in made.arrays else "frames"
     if name not in made.arrays:
         wanted = "'spectra' (n, l[, c])" if kind == "spectra" else "'images' (n, h, w[, c])"
@@ -204,7 +223,8 @@ def _check_sizes(parts: list[Array]) -> None:
         )
 
 
-def _check_images(train: Array, held_out: Array, kind: DataKind) -> None:
+def check_images(train: Array, held_out: Array, kind: DataKind) -> None:
+    """Raises InputError (TOO_FEW_IMAGES, IMAGES_TOO_SMALL, SPECTRA_TOO_SHORT, CONSTANT_IMAGES, CONSTANT_SPECTRA) where nothing can be learned."""
     if len(train) < MIN_TRAINING_IMAGES or len(held_out) < _MIN_HELD_OUT:
         raise InputError(
             "TOO_FEW_IMAGES",

@@ -111,6 +111,10 @@ class LatentGraphs:
         wanted = {spec.name for spec in self._signature("decode").inputs}
         return self._run("decode", {name: array for name, array in given.items() if name in wanted})[self.drawn.name]
 
+    def run_fixed(self, name: str, rows: dict[str, Array], fixed: dict[str, Array]) -> dict[str, Array]:
+        """Outputs of a graph that takes `rows` (n, ...) in pieces and beside them what is the same for every row, such as a frame."""
+        return self._run(name, rows, fixed)
+
     def standardisation(self, name: str) -> tuple[Array, Array] | None:
         """Mean and sd (k,) of "conditions" or "targets" in training, as decode has them: (value − mean)/sd comes first. None: it has not."""
         graph = onnx.load(str(self.folder / self._signature("decode").graph), load_external_data=False).graph
@@ -132,7 +136,7 @@ class LatentGraphs:
             raise InputError("UNSUPPORTED_BUNDLE", f"{self.folder} has no graph {name!r}; it has {', '.join(sorted(self.manifest.signatures))}.")
         return self.manifest.signatures[name]
 
-    def _run(self, name: str, inputs: dict[str, Array]) -> dict[str, Array]:
+    def _run(self, name: str, inputs: dict[str, Array], fixed: dict[str, Array] | None = None) -> dict[str, Array]:
         signature = self._signature(name)
         if name not in self._sessions:
             options = onnxruntime.SessionOptions()
@@ -141,9 +145,10 @@ class LatentGraphs:
             self._sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         count = len(next(iter(inputs.values())))
         starts = range(0, count, signature.max_batch)
+        pieces = ({key: np.ascontiguousarray(array[at : at + signature.max_batch]) for key, array in inputs.items()} for at in starts)
         parts = [
-            self._sessions[name].run(None, {key: np.ascontiguousarray(array[start : start + signature.max_batch]) for key, array in inputs.items()})
-            for start in tqdm(starts, desc=name, unit="batch", delay=2, leave=False, disable=None)
+            self._sessions[name].run(None, {**piece, **(fixed or {})})
+            for piece in tqdm(pieces, total=len(starts), desc=name, unit="batch", delay=2, leave=False, disable=None)
         ]
         names = [spec.name for spec in signature.outputs]
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}

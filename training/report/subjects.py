@@ -16,13 +16,16 @@ from training.data.domains import draw_domains
 from training.data.patch_spectra import draw_patch_spectra
 from training.data.patches import cut_patches
 from training.data.readers import read_data
+from training.data.stripes import draw_noise, draw_stripes
 from training.errors import InputError
 from training.report.arrays import conditions_of, outputs_of, taken, targets_of
 from training.report.graphs import LatentGraphs
+from training.report.scale_graphs import Frame
+from training.report.scale_patches import last_stage_descriptors, resamples
 
 _CARDS_PER_SUIT = 100
 _PATCHES = 400
-_GENERATOR = re.compile(r"draw_(cards|domains|patch_spectra)\(((?:[^()]|\([^()]*\))*)\)")
+_GENERATOR = re.compile(r"draw_(cards|domains|patch_spectra|stripes|noise)\(((?:[^()]|\([^()]*\))*)\)")
 # Of a truth that poses can be compared with.
 _POSE = ("angle_rad", "scale", "shift_down_px", "shift_right_px")
 
@@ -50,7 +53,8 @@ class Subjects:
         classes: names of the classes.
         symmetry_order: of each class.
         truth: drawn poses by the names of `encode`'s outputs, (n,) each; None where the truth is not known.
-        scan: where the patches lie, when they were cut from one image.
+        scan: where the patches lie, when they were cut from one image without resampling.
+        frame: the image that patches or descriptors were cut from.
     """
 
     values: Array
@@ -63,6 +67,7 @@ class Subjects:
     symmetry_order: tuple[int, ...] = ()
     truth: dict[str, Array] | None = None
     scan: Scan | None = None
+    frame: Frame | None = None
 
     @property
     def at_own_conditions(self) -> str:
@@ -78,7 +83,8 @@ def subjects_from_file(graphs: LatentGraphs, path: Path, channel: str | None) ->
     """
     data = read_data(path, channel)
     unit = graphs.preprocessing.unit
-    if data.unit not in {"unknown", unit}:
+    of_any_unit = graphs.latent.frames is not None and graphs.latent.frames.standardised
+    if data.unit not in {"unknown", unit} and not of_any_unit:
         raise InputError("UNITS_DIFFER", f"{path.name} has values in {data.unit}, the model was trained on values in {unit}; choose another channel.")
     # No bundle says which rows of its file were held out.
     own = " (training rows among them)" if data.sha256 in graphs.manifest.training_data.sha256 else ""
@@ -107,6 +113,10 @@ def fresh_subjects(graphs: LatentGraphs, seed: int) -> Subjects | None:
 
 def _drawn(generator: str, options: dict[str, Any], seed: int) -> tuple[DataSet, str]:
     """The data, and what it is called in titles."""
+    if generator in {"stripes", "noise"}:
+        other = seed + (seed == options["seed"])  # the training data has its seed
+        draw = draw_stripes if generator == "stripes" else draw_noise
+        return draw(**options | {"count": 1, "seed": other}), f"freshly drawn {generator} (seed {other})"
     if generator == "domains":
         return draw_domains(**options | {"seed": seed}), f"a freshly drawn scan (seed {seed})"
     own = f"(test stream, seed {seed})"
@@ -139,13 +149,22 @@ def _subjects(graphs: LatentGraphs, data: DataSet, name: str) -> Subjects:
     values = taken(graphs, data, name)
     beside = conditions_of(graphs, data, name), targets_of(graphs, data, name)
     if graphs.latent.input_kind == "images" and values.shape[1:3] != graphs.taken_shape[:2]:
-        return _patches(graphs, values[0], beside, name)
+        image = Frame(in_unit(graphs, values[0][None])[0], name, _pixel_size(data))
+        if resamples(graphs):
+            return Subjects(last_stage_descriptors(graphs, image), f"windows of {name}", frame=image)
+        return replace(_patches(graphs, values[0], beside, name), frame=image)
     found = Subjects(values, name, *beside, outputs_of(graphs, data, name))
     truth = {key.removeprefix("truth_"): data.arrays[key] for key in data.arrays if key.startswith("truth_") and data.arrays[key].ndim == 1}
     labels = data.arrays.get("labels")
     if labels is None or not truth.keys() >= set(_POSE):
         return found
     return replace(found, labels=labels, classes=SUITS, symmetry_order=tuple(SYMMETRY_ORDER[suit] for suit in SUITS), truth=truth)
+
+
+def _pixel_size(data: DataSet) -> float | None:
+    """Of the first image, nm; None where it is not known."""
+    sizes = np.atleast_1d(data.arrays.get("pixel_size_nm", np.nan))
+    return float(sizes[0]) if np.isfinite(sizes[0]) and sizes[0] > 0 else None
 
 
 def _patches(graphs: LatentGraphs, image: Array, beside: tuple[Array | None, Array | None], name: str) -> Subjects:

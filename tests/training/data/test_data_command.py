@@ -131,3 +131,13 @@ def test_an_ending_other_than_npz_is_refused(tmp_path):
     with pytest.raises(InputError) as caught:
         run("domains", "--out", tmp_path / "a.h5")
     assert caught.value.reason == "UNKNOWN_FORMAT"
+
+
+def test_stripes_and_noise_are_written_as_asked(tmp_path, capsys):
+    words = ["--count", 2, "--side", 32, "--pixel-size-nm", 4, "--seed", 3]
+    assert run("stripes", "--out", tmp_path / "s.npz", *words, "--period-px", 8, "--angle-deg", 30, "--noise", 0.2) == 0
+    assert run("noise", "--out", tmp_path / "n.npz", *words, "--sd", 2) == 0
+    said = capsys.readouterr().out
+    assert "draw_stripes(count=2, side=32, period_px=8, angle_deg=30, noise=0.2, pixel_size_nm=4, seed=3)" in said
+    assert "draw_noise(count=2, side=32, sd=2, pixel_size_nm=4, seed=3)" in said
+    assert read_data(tmp_path / "s.npz").arrays["pixel_size_nm"] == 4

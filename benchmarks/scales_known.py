@@ -1,0 +1,161 @@
+"""Issue 6's known answers across length scales, on drawn stripes and white noise. `python -m benchmarks.scales_known`.
+
+Stripes of period L along one axis: the second axis's share of what the latent explains is (1 − |sinc(2w/L)|)/2 and first comes up to ½ at w = L/2,
+where two units are active. White noise: a descriptor's pixel variance falls with a log-log slope of −2 for w ≥ 1.5 d, and no unit is active for
+w ≥ d. Derived for a linear VAE, so the model here is nearly one: one hidden layer of tanh and a decoder's noise fixed at twice the images' own
+standard deviation. Needs the extra `training`. Resumable: what is done is read from the JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.scales_known_page import page_of
+from training.data.resample import resample
+from training.data.stripes import draw_noise
+from training.data.windows import grid_centres
+from training.latent.pipeline import Request, settle_torch
+from training.recipe import Recipe
+from training.scales.figures import StageFigures, stage_figures
+from training.scales.fit import fit_legs, legs_of
+from training.scales.prepare import Stage, prepare_scales, standardised
+from training.scales.statistics.explained import second_axis_share, stripes_second_axis_share
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "scales"
+DESCRIPTOR = 16
+PERIODS, SEEDS = (12.0, 16.0, 24.0), (0, 1, 2)
+# Windows over the period; of noise, over the descriptor's side.
+OF_PERIOD = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
+OF_DESCRIPTOR = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+# Windows whose variance is fitted by a line, over the descriptor's side.
+SLOPE_FROM, SLOPE_TO, SLOPE_COUNT = 1.5, 6.0, 9
+# In the images' own standard deviation. Of n descriptors of white noise some direction has by chance (1 + √(d²/n))² times the variance of the
+# others (Marchenko and Pastur); a decoder with less noise than that learns the sample's accidents, and its units are active.
+NOISE_SD = 2.0
+_CARD = dict.fromkeys(("title", "description", "limits", "published", "ours"), "benchmark")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("stripes", "noise"), help="one kind of case")
+    parser.add_argument("--period", type=float, nargs="+", help="stripes of these periods alone")
+    parser.add_argument("--seed", type=int, nargs="+", help="these seeds alone")
+    parser.add_argument("--quick", action="store_true", help="one period and one seed of each kind, short fits of few windows: shows that it runs")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    settle_torch(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / ("known_quick.json" if arguments.quick else "known.json")
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    cases: list[tuple[str, float | None, int]] = [("stripes", period, seed) for period in PERIODS for seed in SEEDS]
+    cases += [("noise", None, seed) for seed in SEEDS]
+    for kind, period, seed in cases:
+        if any((row["kind"], row["period_px"], row["seed"]) == (kind, period, seed) for row in rows):
+            continue
+        if (arguments.only and kind != arguments.only) or (arguments.seed and seed not in arguments.seed):
+            continue
+        if arguments.period and period not in arguments.period:
+            continue
+        if arguments.quick and (period not in (None, PERIODS[0]) or seed != SEEDS[0]):
+            continue
+        print(f"{kind}, period {period}, seed {seed} ...", file=sys.stderr, flush=True)
+        began = time.process_time()
+        found = stripes_case(period, seed, quick=arguments.quick) if period is not None else noise_case(seed, quick=arguments.quick)
+        rows.append({"kind": kind, "period_px": period, "seed": seed, **found, "cpu_s": round(time.process_time() - began, 1)})
+        path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+    page = page_of(rows, descriptor=DESCRIPTOR, noise_sd=NOISE_SD)
+    path.with_suffix(".md").write_text(page, encoding="utf-8")
+    print(page)
+    return 0
+
+
+def stripes_case(period: float, seed: int, *, quick: bool) -> dict[str, Any]:
+    """One progressive fit on stripes along the rows."""
+    data = {"source": "stripes", "images": 48, "side_px": 128, "period_px": period, "angle_deg": 0.0, "noise": 0.1, "held_out_fraction": 0.4}
+    fitted = _fitted(data, [factor * period for factor in OF_PERIOD], seed, quick=quick)
+    return {
+        "stages": [
+            _stage(figures, stage) | {"share": second_axis_share(figures.axes), "known": float(stripes_second_axis_share(_window(stage), period))}
+            for stage, figures in fitted
+        ]
+    }
+
+
+def noise_case(seed: int, *, quick: bool) -> dict[str, Any]:
+    """One progressive fit on white noise, and the slope of the descriptors' variance without any model."""
+    data = {"source": "stripes", "pattern": "noise", "images": 24, "side_px": 256, "noise": 1.0, "held_out_fraction": 0.25}
+    fitted = _fitted(data, [factor * DESCRIPTOR for factor in OF_DESCRIPTOR], seed, quick=quick)
+    windows, variances = descriptor_variance(seed)
+    slope = float(np.polyfit(np.log(windows), np.log(variances), 1)[0])
+    step = windows / DESCRIPTOR
+    known = float(np.polyfit(np.log(windows), np.log(((step - 1 / 3) / step**2) ** 2), 1)[0])
+    told = {"windows_px": windows.tolist(), "variance": variances.tolist(), "slope": slope, "slope_of_boxes": known}
+    return {"stages": [_stage(figures, stage) for stage, figures in fitted]} | told
+
+
+def descriptor_variance(seed: int) -> tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.float64]]]:
+    """Windows (m,), pixels, and the pixel variance (m,) of white noise's descriptors, of images normalised once by their own standard deviation."""
+    images = [standardised(image[..., None]) for image in draw_noise(4, side=256, seed=1000 + seed).arrays["images"]]
+    windows = np.geomspace(SLOPE_FROM * DESCRIPTOR, SLOPE_TO * DESCRIPTOR, SLOPE_COUNT)
+    variances = []
+    for window in windows:
+        centres = grid_centres(images[0].shape, float(window), float(window) / 4)
+        variances.append(np.mean([np.mean(resample(image, centres, np.full(len(centres), window), DESCRIPTOR) ** 2) for image in images]))
+    return windows, np.asarray(variances)
+
+
+def _fitted(data: dict[str, Any], windows: list[float], seed: int, *, quick: bool) -> list[tuple[Stage, StageFigures]]:
+    facts = {
+        "name": "known",
+        "kind": "latent",
+        "seed": seed,
+        "data": data | {"seed": seed} | ({"images": 8} if quick else {}),
+        "scales": {"windows_px": windows, "descriptor_px": DESCRIPTOR, "patches_per_scale": 200 if quick else 1500},
+        "normalisation": {"input_low": [0.0], "input_high": [1.0]},  # standardised images stay as they are
+        "model": {
+            "content_size": 4,
+            "likelihood": "gaussian",
+            "noise_sd": NOISE_SD,
+            "encoder": "mlp",
+            "encoder_widths": [32],
+            "decoder_widths": [32],
+        },
+        "training": {"epochs": 3 if quick else 20, "batch_size": 50, "learning_rate": 2e-3, "learning_rate_end": 1e-4},
+        "card": _CARD,
+    }
+    recipe = Recipe.model_validate_json(json.dumps(facts))
+    stages = prepare_scales(Request(recipe, (), None, Path(), "cpu", resume=False))
+    with tempfile.TemporaryDirectory() as folder:
+        legs = legs_of("progressive", len(stages), recipe.training.epochs)
+        fitted = fit_legs(recipe, stages, legs, folder=Path(folder), fingerprint="known", device=torch.device("cpu"), resume=False)
+    return [(stage, stage_figures(model, stage, seed)) for stage, model in zip(stages, fitted.models, strict=True)]
+
+
+def _stage(figures: StageFigures, stage: Stage) -> dict[str, Any]:
+    variance = sorted((float(value) for value in figures.use.variance), reverse=True)
+    return {
+        "window_px": _window(stage),
+        "active": figures.use.active_count,
+        "variance": variance,
+        "explained": figures.explained,
+        "held_out": len(stage.prepared.held_out.images),
+    }
+
+
+def _window(stage: Stage) -> float:
+    assert stage.window_px is not None  # noqa: S101 (lengths were given in pixels)
+    return stage.window_px
+
+
+if __name__ == "__main__":
+    sys.exit(main())

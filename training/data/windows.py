@@ -1,0 +1,225 @@
+"""Which windows of which images become descriptors: grids of centres at several lengths, as many each, held out by blocks common to all lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.data.dataset import Array
+from training.data.drawing import random_stream
+from training.data.resample import TOLERANCE_PX, resample, touched_pixels
+from training.data.splits import Blocks, Span, hold_out_blocks
+from training.errors import InputError
+
+# Centres stand a quarter of a window apart, or a pixel where that is more: nearer ones add next to nothing.
+_PITCH = 0.25
+_FEWEST_HELD_OUT = 5
+_PARTS = ("train", "validation", "held_out")
+
+
+@dataclass(frozen=True)
+class WindowedImage:
+    """One image and the lengths of the windows cut from it.
+
+    Attributes:
+        name: of its file or generator, for messages.
+        values: (h, w, c) float, any unit.
+        windows_px: K lengths, ascending, pixels of this image.
+    """
+
+    name: str
+    values: Array
+    windows_px: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one length; in pixels it is each image's own.
+
+    Attributes:
+        image: (n,) int64, which image, ascending.
+        centres_px: (n, 2) float64, row and column of the middle.
+        windows_px: (n,) float64.
+    """
+
+    image: Array
+    centres_px: Array
+    windows_px: Array
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+@dataclass(frozen=True)
+class WindowSplit:
+    """Windows of one length for each purpose; those of one purpose share no pixel with those of another, at any length."""
+
+    train: Windows
+    validation: Windows
+    held_out: Windows
+
+
+def lengths_in_px(windows_nm: Sequence[float], pixel_size_nm: float | None, name: str) -> tuple[float, ...]:
+    """Physical lengths in pixels of an image.
+
+    Raises:
+        InputError: PIXEL_SIZE_REQUIRED, INVALID_PIXEL_SIZE.
+    """
+    if pixel_size_nm is None:
+        raise InputError(
+            "PIXEL_SIZE_REQUIRED",
+            f"{name} tells no pixel size, and windows_nm asks for lengths in nanometres; give a file with `pixel_size_nm`, or lengths in pixels "
+            "(windows_px).",
+        )
+    if not (np.isfinite(pixel_size_nm) and pixel_size_nm > 0):
+        raise InputError("INVALID_PIXEL_SIZE", f"{name} has a pixel size of {pixel_size_nm:g} nm; it is finite and above 0.")
+    return tuple(float(window / pixel_size_nm) for window in windows_nm)
+
+
+def grid_centres(shape: tuple[int, ...], window_px: float, pitch_px: float) -> Array:
+    """Centres (n, 2) float64 of a grid in reading order: the first half a window from the border, then every `pitch_px` while inside."""
+    axes = [window_px / 2 + pitch_px * np.arange(int((side - window_px + TOLERANCE_PX) // pitch_px) + 1) for side in shape[:2]]
+    rows, columns = np.meshgrid(*axes, indexing="ij")
+    return np.stack([rows.ravel(), columns.ravel()], axis=1)
+
+
+def split_windows(
+    images: Sequence[WindowedImage], size: int, count: int, held_out_fraction: float, seed: int, *, validation: bool
+) -> tuple[WindowSplit, ...]:
+    """Chooses windows at each length.
+
+    Blocks are sized for the longest window and held out once for all lengths: what one length holds out, no length trains on. A window whose
+    descriptor touches both sides belongs to neither. Each image gives as many windows at one length as at another.
+
+    Args:
+        images: what to cut from; all have as many lengths.
+        size: d, side of a descriptor, pixels: enlarging looks one pixel beyond the window.
+        count: training windows at each length, over all images.
+        held_out_fraction: wanted share of held-out windows, in (0, 1); there may be fewer.
+        seed: chooses blocks and windows.
+        validation: whether windows to choose by are set aside too, as many as are held out.
+
+    Returns:
+        One split for each length, in the order of `windows_px`.
+
+    Raises:
+        InputError: WINDOW_TOO_LARGE, TOO_FEW_WINDOWS, and those of hold_out_blocks.
+    """
+    lengths = range(len(images[0].windows_px))
+    # By length, then image: centres (n, 2), and for each purpose the rows of them that may be taken.
+    candidates = [[_candidates(image, index, size, held_out_fraction, seed, validation=validation) for index in lengths] for image in images]
+    held_count = max(_FEWEST_HELD_OUT, round(count * held_out_fraction / (1 - held_out_fraction)))
+    wanted = {"train": count, "validation": held_count if validation else 0, "held_out": held_count}
+    shares = {part: _shares(images, [[len(rows[part]) for _, rows in each] for each in candidates], part, wanted[part]) for part in _PARTS}
+    return tuple(
+        WindowSplit(
+            *(
+                _drawn(
+                    images, [(each[index][0], each[index][1][part]) for each in candidates], index, shares[part], (seed, index, _PARTS.index(part))
+                )
+                for part in _PARTS
+            )
+        )
+        for index in lengths
+    )
+
+
+def whole_windows(images: Sequence[WindowedImage], count: int, seed: int) -> tuple[Windows, ...]:
+    """Up to `count` windows at each length, as many from each image, of images that are never trained on.
+
+    Raises:
+        InputError: WINDOW_TOO_LARGE.
+    """
+    found = []
+    for index in range(len(images[0].windows_px)):
+        grids = [(centres, np.arange(len(centres))) for centres in (_grid(image, index) for image in images)]
+        shares = _filled([len(centres) for centres, _ in grids], count)
+        found.append(_drawn(images, grids, index, shares, (seed, index, len(_PARTS))))
+    return tuple(found)
+
+
+def cut_descriptors(images: Sequence[WindowedImage], windows: Windows, size: int) -> Array:
+    """The windows' descriptors, (n, d, d, c) float32."""
+    parts = []
+    for index, image in enumerate(images):
+        own = windows.image == index
+        parts.append(resample(image.values, windows.centres_px[own], windows.windows_px[own], size).astype(np.float32))
+    return np.concatenate(parts)
+
+
+def _grid(image: WindowedImage, index: int) -> Array:
+    window, (height, width) = image.windows_px[index], image.values.shape[:2]
+    if window > min(height, width) + TOLERANCE_PX:
+        raise InputError(
+            "WINDOW_TOO_LARGE",
+            f"A window of {window:g} px does not fit {image.name}, an image of {height} × {width} px; leave that length out, or the image.",
+        )
+    return grid_centres(image.values.shape, window, max(1.0, _PITCH * window))
+
+
+def _candidates(image: WindowedImage, index: int, size: int, fraction: float, seed: int, *, validation: bool) -> tuple[Array, dict[str, Array]]:
+    """Centres of one image at one length, and which of them may train, validate and be held out."""
+    longest = len(image.windows_px) - 1
+    at_longest = _spans(image, _grid(image, longest), longest, size)
+    shape, window = image.values.shape, image.windows_px[longest]
+    outer = hold_out_blocks(*at_longest, window, shape, fraction, seed)
+    centres = _grid(image, index)
+    spans = _spans(image, centres, index, size)
+    train, held_out = outer.sides(*spans)
+    chosen = train[:0]
+    if validation:
+        inner_rows = outer.sides(*at_longest)[0]
+        inner: Blocks = hold_out_blocks(*((first[inner_rows], stop[inner_rows]) for first, stop in at_longest), window, shape, fraction, seed + 1)
+        inner_train, inner_held = inner.sides(*spans)
+        train, chosen = np.intersect1d(train, inner_train), np.intersect1d(train, inner_held)
+    return centres, {"train": train, "validation": chosen, "held_out": held_out}
+
+
+def _spans(image: WindowedImage, centres: Array, index: int, size: int) -> tuple[Span, Span]:
+    window, shape = image.windows_px[index], image.values.shape
+    rows, columns = (touched_pixels(centres[:, axis], window, size, shape[axis]) for axis in (0, 1))
+    return rows, columns
+
+
+def _shares(images: Sequence[WindowedImage], available: list[list[int]], part: str, wanted: int) -> Array:
+    """How many windows each image gives at every length, (m,) int64; `available`: by image, then length."""
+    least = [min(each) for each in available]
+    needed = wanted if part == "train" else min(wanted, _FEWEST_HELD_OUT)
+    if sum(least) < needed:
+        index = int(np.argmin(np.sum(available, axis=0)))
+        lengths = " and ".join(dict.fromkeys(f"{image.windows_px[index]:.4g} px" for image in images))
+        purpose = {"train": "train on", "validation": "choose by", "held_out": "hold out"}[part]
+        raise InputError(
+            "TOO_FEW_WINDOWS",
+            f"{len(images)} image(s) give {sum(least)} windows to {purpose} at every length, and {needed} are needed; the fewest are of {lengths}. "
+            "Lower patches_per_scale, leave out the longest window, or give more or larger images.",
+        )
+    return _filled(least, wanted)
+
+
+def _filled(available: Sequence[int], wanted: int) -> Array:
+    """Equal shares of `wanted`, (m,) int64; what one has too little of is taken from those that have more."""
+    shares, left = np.zeros(len(available), dtype=np.int64), min(wanted, sum(available))
+    room = np.asarray(available, dtype=np.int64)
+    while left:
+        open_to = np.flatnonzero(room > shares)
+        each = max(1, left // len(open_to))
+        for index in open_to:
+            more = min(each, int(room[index] - shares[index]), left)
+            shares[index] += more
+            left -= more
+    return shares
+
+
+def _drawn(images: Sequence[WindowedImage], candidates: list[tuple[Array, Array]], index: int, shares: Array, key: tuple[int, ...]) -> Windows:
+    """Windows of one length and purpose, drawn without repetition, in each image's reading order."""
+    seed, *purpose = key
+    image, centres, windows = [], [], []
+    for number, ((grid, rows), share) in enumerate(zip(candidates, shares, strict=True)):
+        chosen = np.sort(random_stream(seed, *purpose, number).permutation(rows)[:share])
+        image.append(np.full(len(chosen), number, dtype=np.int64))
+        centres.append(grid[chosen])
+        windows.append(np.full(len(chosen), images[number].windows_px[index]))
+    return Windows(np.concatenate(image), np.concatenate(centres), np.concatenate(windows))
