@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -53,11 +54,19 @@ class TensorSpec(Section):
 
     def lengths_of(self, shape: tuple[int, ...], lengths: dict[str, int]) -> bool:
         """Whether an array of this shape is such a one, whatever its rows. `lengths`: of the named axes seen so far, which it joins."""
+        if self.is_fixed:
+            # Every request's every array comes here.
+            return shape[1:] == self.row_shape and bool(shape)
         if len(shape) != len(self.shape) or 0 in shape[1:]:
             return False
         return all(_agrees(want, have, lengths) for want, have in zip(self.shape[1:], shape[1:], strict=True))
 
-    @property
+    @cached_property
+    def is_fixed(self) -> bool:
+        """Whether rows have one shape: no axis but the batch's is named, and none is empty."""
+        return all(isinstance(length, int) and length for length in self.shape[1:])
+
+    @cached_property
     def row_shape(self) -> tuple[int, ...]:
         """The shape of one row, without the batch axis; a named axis counts as 1."""
         return self.row_shape_with({})
@@ -99,12 +108,12 @@ class Signature(Section):
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     max_batch: Annotated[int, Field(ge=1, le=65536)]
 
-    @property
+    @cached_property
     def asks_for_fixed(self) -> bool:
         """Whether the fixed inputs come with each request; the bundle has none of its own then."""
         return any(spec.source == "request" for spec in self.fixed)
 
-    @property
+    @cached_property
     def free_axes(self) -> frozenset[str]:
         """Named axes of outputs that no input has: a run's outcome tells how long they are."""
         given = {axis for shape in (*(spec.shape for spec in self.inputs), *(spec.shape for spec in self.fixed)) for axis in shape}
