@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dichroic.cli_files import FileError, check_output, read_arrays, read_data, write_answer
+from dichroic.cli_frames import add_frame_commands
 from dichroic.cli_mechanism import Run, add_mechanism_commands
 from dichroic.cli_show import ProgressLine, as_json, model_text, models_table
 from dichroic.cli_transition import add_transition_commands
@@ -110,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     classify = command("classify", _of_data("classify"), "Which class each image or spectrum shows.")
     regress = command("regress", _of_data("regress"), "The targets of each image or spectrum.")
     manifold = command("manifold", _manifold, "A grid of decoded images or spectra over two content latents.")
+    add_frame_commands(commands, asking)
     add_mechanism_commands(commands, asking)
     add_transition_commands(commands, asking)
     load = command("load", _load, "Load a version from the server's bundle folder (needs DICHROIC_ADMIN_TOKEN).")

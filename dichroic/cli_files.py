@@ -20,26 +20,29 @@ from dichroic.client import (
     Prediction,
     Reconstruction,
     Regression,
+    ScaleSpectrum,
     Suggestion,
     Transitions,
 )
 from dichroic.wire import NDArray
 
-Answer = Encoding | Decoding | Reconstruction | Classification | Regression | Manifold | Prediction | Suggestion | Transitions | Plan
+Answer = Encoding | Decoding | Reconstruction | Classification | Regression | Manifold | ScaleSpectrum | Prediction | Suggestion | Transitions | Plan
 
 
 class FileError(Exception):
     """A file cannot be used; the message says which, why, and what to do."""
 
 
-def read_arrays(path: Path) -> dict[str, NDArray]:
-    """The arrays of an .npz by name, or of an .npy as "images". Nothing in the file is executed.
+def read_arrays(path: Path, *, mapped: bool = False) -> dict[str, NDArray]:
+    """The arrays of an .npz by name, or of an .npy as "images". Nothing in the file is executed. `mapped`: an .npy is read as it is used.
 
     Raises:
         FileError: the file is missing, damaged, of another format, or holds Python objects.
     """
     try:
         # Opened here, because np.load leaves its own file open when an archive is damaged.
+        if mapped and path.suffix == ".npy":
+            return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
             return {"images": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
@@ -49,13 +52,13 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
         raise FileError(f"{path} is not a .npy or .npz file of plain numbers: {error}") from error
 
 
-def read_data(path: Path, array: str | None, kind: str) -> NDArray:
-    """The images, or another kind of data, in a file: the named array, else the only one, else the one that is called so.
+def read_data(path: Path, array: str | None, kind: str, *, mapped: bool = False) -> NDArray:
+    """The images, or another kind of data, in a file: the named array, else the only one, else the one that is called so. `mapped`: as read_arrays.
 
     Raises:
         FileError: as read_arrays; or no such array, or several and none chosen.
     """
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, mapped=mapped)
     listed = ", ".join(f"{name} {values.shape} {values.dtype}" for name, values in arrays.items()) or "nothing"
     if array is not None and array not in arrays:
         raise FileError(f"{path} has no array {array!r}; it holds {listed}.")

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from dichroic.client import ModelInfo, ModelSummary, Plan, Suggestion, TensorSpec
+from dichroic.client import ModelInfo, ModelSummary, Plan, ScaleSpectrum, Suggestion, TensorSpec
 
 # Work that is over before this needs no progress line.
 QUIET_S = 0.5
@@ -61,6 +61,18 @@ def picks_table(picks: Suggestion) -> str:
     columns = (picks.candidate_index, picks.score, picks.total_mean, picks.total_sd, picks.part_sd)
     rows = [(str(index), *(f"{figure:.6g}" for figure in figures)) for index, *figures in zip(*(each.tolist() for each in columns), strict=True)]
     return _table(("candidate", "score", "mean", "sd", "part sd"), rows)
+
+
+def spectrum_table(spectrum: ScaleSpectrum) -> str:
+    """One line for each window: its length, its stage, what its reconstruction explains in the mean over the points, and how well classes differ."""
+    in_nm = [] if spectrum.window_nm is None else [spectrum.window_nm]
+    told = [] if spectrum.separability is None else [spectrum.separability]
+    shares = np.where(spectrum.valid, spectrum.explained, 0).sum(axis=1) / np.maximum(spectrum.valid.sum(axis=1), 1)
+    columns = [spectrum.window_px, *in_nm, spectrum.stage, spectrum.valid.sum(axis=1), shares, *told]
+    head = ("window px", *(["nm"] if in_nm else []), "stage", "valid", "explained", *(["separability"] if told else []))
+    rows = [tuple(f"{figure:.4g}" for figure in figures) for figures in zip(*(each.tolist() for each in columns), strict=True)]
+    last = [] if spectrum.separable_from_px is None else [f"classes can be told apart from {spectrum.separable_from_px:.4g} px on"]
+    return "\n".join([_table(head, rows), *last])
 
 
 def plan_text(plan: Plan) -> str:

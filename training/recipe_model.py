@@ -24,9 +24,10 @@ class Model(Section):
     scale_prior_log_sd: Positive = 0.1
     likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = "bernoulli"
     noise_sd: Positive | Literal["learned"] = "learned"
-    encoder: Literal["mlp", "convolutional"] = "convolutional"
+    encoder: Literal["mlp", "convolutional", "dense"] = "convolutional"
     encoder_channels: Annotated[tuple[Width, ...], Field(min_length=1)] = (16, 32, 32)
     encoder_widths: tuple[Width, ...] = (128, 128)
+    dense_head: Literal["moments", "full"] = "moments"
     decoder_widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (128, 128, 128)
     angle_symmetry: Annotated[int, Field(ge=0, le=12)] = 0
     angle_bins: Annotated[int, Field(ge=0, le=72, multiple_of=4)] = 0
@@ -87,6 +88,20 @@ class Model(Section):
                 raise ValueError(f"class_edges lead from {parent!r} to itself; an edge joins two classes")
         if len(set(self.class_edges)) != len(self.class_edges):
             raise ValueError("an edge stands twice in class_edges")
+        return self
+
+    @model_validator(mode="after")
+    def _dense_encoders_tell_one_gaussian(self) -> Self:
+        if self.encoder != "dense":
+            if "dense_head" in self.model_fields_set:
+                raise ValueError('dense_head is of encoder = "dense": leave it out')
+            return self
+        if self.class_source or self.angle_bins:
+            raise ValueError('encoder = "dense" tells one Gaussian: leave out class_source and angle_bins, or take "convolutional"')
+        if self.input_kind != "images" or self.output_kind != "images":
+            raise ValueError('encoder = "dense" is of windows of images: leave out input_kind and output_kind, or take "convolutional"')
+        if not self.encoder_widths:
+            raise ValueError('encoder = "dense" needs a layer after its head: give encoder_widths')
         return self
 
     @model_validator(mode="after")

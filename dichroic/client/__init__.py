@@ -15,6 +15,7 @@ from dichroic.client.answers import (
 )
 from dichroic.client.async_session import AsyncSession
 from dichroic.client.asynchronous import AsyncClient
+from dichroic.client.frame_answers import FrameEncoding, LatentMap, ScaleSpectrum, StreamedFrame, StreamFrame
 from dichroic.client.mechanism_answers import Observation, Prediction, SessionDeleted, SessionMade, Suggestion
 from dichroic.client.session import Session
 from dichroic.client.synchronous import Client
@@ -27,6 +28,8 @@ __all__ = [
     "Client",
     "Decoding",
     "Encoding",
+    "FrameEncoding",
+    "LatentMap",
     "Manifold",
     "ModelIdentity",
     "ModelInfo",
@@ -36,10 +39,13 @@ __all__ = [
     "Prediction",
     "Reconstruction",
     "Regression",
+    "ScaleSpectrum",
     "Session",
     "SessionDeleted",
     "SessionMade",
     "Signature",
+    "StreamFrame",
+    "StreamedFrame",
     "Suggestion",
     "TensorSpec",
     "Transitions",

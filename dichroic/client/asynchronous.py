@@ -14,6 +14,7 @@ from dichroic.client.answers import (
     Reconstruction,
     Regression,
 )
+from dichroic.client.async_frame_calls import AsyncFrameCalls
 from dichroic.client.async_mechanism_calls import AsyncMechanismCalls
 from dichroic.client.async_transition_calls import AsyncTransitionCalls
 from dichroic.client.conversion import Classes, Images, Numbers
@@ -24,7 +25,7 @@ from dichroic.client.requests import Echo, check_name, classify_call, decode_cal
 from dichroic.v1 import models_pb2
 
 
-class AsyncClient(AsyncMechanismCalls, AsyncTransitionCalls):
+class AsyncClient(AsyncFrameCalls, AsyncMechanismCalls, AsyncTransitionCalls):
     """Asks a Dichroic server without blocking the event loop.
 
         async with AsyncClient("microscope-gpu:50051") as client:

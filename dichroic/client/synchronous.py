@@ -15,6 +15,7 @@ from dichroic.client.answers import (
     Regression,
 )
 from dichroic.client.conversion import Classes, Images, Numbers
+from dichroic.client.frame_calls import FrameCalls
 from dichroic.client.grids import Range, manifold_of, manifold_request
 from dichroic.client.inputs import checked_data, checked_latents
 from dichroic.client.mechanism_calls import MechanismCalls
@@ -24,7 +25,7 @@ from dichroic.client.transition_calls import TransitionCalls
 from dichroic.v1 import models_pb2
 
 
-class Client(MechanismCalls, TransitionCalls):
+class Client(FrameCalls, MechanismCalls, TransitionCalls):
     """Asks a Dichroic server, and waits for the answer.
 
         with Client("microscope-gpu:50051") as client:

@@ -16,6 +16,7 @@ from dichroic.errors import DichroicError
 from dichroic.v1 import array_pb2, latent_pb2, latent_pb2_grpc, mechanism_pb2_grpc, models_pb2, models_pb2_grpc, transition_pb2_grpc
 from dichroic.wire import from_array, to_array
 from tests.dichroic import fake_mechanism, fake_transition
+from tests.dichroic.fake_frames import FakeFrames
 from tests.dichroic.fake_mechanism import FakeMechanisms, refuse
 from tests.dichroic.fake_transition import FakeTransitions
 
@@ -38,7 +39,7 @@ class Seen:
 
 
 @dataclass
-class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelServiceServicer):
+class FakeServer(FakeFrames, latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelServiceServicer):
     """Encode answers each image's mean as content; decode answers images full of their content; `failures` come first, in order.
 
     With `classes`, each row's class is the row's number in its message, modulo so many.
@@ -57,10 +58,13 @@ class FakeServer(latent_pb2_grpc.LatentServiceServicer, models_pb2_grpc.ModelSer
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    gate: threading.Event = field(default_factory=threading.Event)
+    drops: int = 0
     mechanism: FakeMechanisms = field(init=False)
     transition: FakeTransitions = field(init=False)
 
     def __post_init__(self) -> None:
+        self.gate.set()
         self.mechanism = FakeMechanisms(self._take)
         self.transition = FakeTransitions(self._take)
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from dichroic.bundle import Preprocessing, Signature
-from dichroic.bundle.arrays import pack
 from training.export.modules import Normalise
 from training.export.parity import output_range, torch_answer
 from training.export.probes import probe_inputs
@@ -21,17 +20,17 @@ ROWS = 4
 # Of an output's range. Ten times the parity bound: another processor or a GPU adds in another order.
 TOLERANCE = 1e-4
 # Angles, and content on circles, this close to the jump at ±pi (for a symmetry of order m at ±pi/m) could replay on its other side.
-_CLEAR_OF_JUMP_RAD = 3.0
+CLEAR_OF_JUMP_RAD = 3.0
 # Two classes or two angle bins of nearly one probability could replay in the other order.
-_CLEAR_OF_TIE = 1e-3
+CLEAR_OF_TIE = 1e-3
 _TRIES = 100
 _SEED = 7
 
 
 def golden_answers(
     model: InvariantVAE, preprocessing: Preprocessing, signatures: Mapping[str, Signature], drawn: Preprocessing | None = None
-) -> bytes:
-    """The bytes of golden.safetensors: `<signature>/in|out/<tensor>` and `<signature>/atol/<tensor>` (1,) float64."""
+) -> dict[str, Array]:
+    """The arrays of golden.safetensors: `<signature>/in|out/<tensor>` and `<signature>/atol/<tensor>` (1,) float64."""
     arrays: dict[str, Array] = {}
     for name, signature in signatures.items():
         inputs = _clear_of_jump(model, preprocessing, name, signature)
@@ -40,7 +39,7 @@ def golden_answers(
         for spec in signature.outputs:
             arrays[f"{name}/out/{spec.name}"] = outputs[spec.name]
             arrays[f"{name}/atol/{spec.name}"] = np.array([TOLERANCE * output_range(spec, outputs[spec.name])])
-    return pack(arrays)
+    return arrays
 
 
 def _clear_of_jump(model: InvariantVAE, preprocessing: Preprocessing, name: str, signature: Signature) -> dict[str, Array]:
@@ -53,23 +52,30 @@ def _clear_of_jump(model: InvariantVAE, preprocessing: Preprocessing, name: str,
         bad = np.zeros(_TRIES)
         answers = torch_answer(model, preprocessing, name, signature, inputs) if wraps else {}
         if has_angle:
-            bad += np.abs(answers["angle_rad"]) > _CLEAR_OF_JUMP_RAD / max(1, model.specification.angle_symmetry)
+            bad += np.abs(answers["angle_rad"]) > CLEAR_OF_JUMP_RAD / max(1, model.specification.angle_symmetry)
         for tensor, columns in circles.items():
             if columns:
-                bad += (np.abs(answers[tensor][:, columns]) > _CLEAR_OF_JUMP_RAD).any(axis=1)
+                bad += (np.abs(answers[tensor][:, columns]) > CLEAR_OF_JUMP_RAD).any(axis=1)
         if chooses:
-            bad += _margin(model, preprocessing, name, inputs) < _CLEAR_OF_TIE
+            bad += _margin(model, preprocessing, name, inputs) < CLEAR_OF_TIE
         rows = np.argsort(bad, kind="stable")[:ROWS]
         inputs = {tensor: np.ascontiguousarray(values[rows]) for tensor, values in inputs.items()}
     return inputs
 
 
-@torch.no_grad()
 def _margin(model: InvariantVAE, preprocessing: Preprocessing, name: str, inputs: Mapping[str, Array]) -> Array:
-    """By how much the log-probability of the most probable class, and of its most probable bin, exceeds that of the next (n,); the lesser."""
     kind = model.specification.input_kind
     values = Normalise(preprocessing, name.partition(".")[2], kind)(torch.from_numpy(inputs[kind]))
-    log_q = model.posterior(torch.clamp(values, 0.0, 1.0) if preprocessing.clip else values).log_q
+    return margin(model, torch.clamp(values, 0.0, 1.0) if preprocessing.clip else values)
+
+
+@torch.no_grad()
+def margin(model: InvariantVAE, values: torch.Tensor) -> Array:
+    """By how much the log-probability of the most probable class, and of its most probable bin, exceeds that of the next (n,); the lesser.
+
+    `values`: normalised images (n, h, w, c), of a model with classes or bins.
+    """
+    log_q = model.posterior(values).log_q
     of_class = torch.logsumexp(log_q, dim=2)
     of_bin = log_q[torch.arange(len(log_q)), of_class.argmax(dim=1)]
     ranked = [torch.sort(part, dim=1, descending=True).values for part in (of_class, of_bin) if part.shape[1] > 1]

@@ -18,8 +18,14 @@ from dichroic.bundle import (
     Target,
     TrainingData,
 )
+from dichroic.bundle.arrays import pack
 from dichroic.bundle.files import GOLDEN_NAME, WEIGHTS_NAME
 from dichroic.bundle.manifest import Calibration
+from training.export.dense_graphs import maps_core
+from training.export.frame_graphs import frame_graphs
+from training.export.frame_models import FrameModels
+from training.export.frame_parity import check_frame_parity, frame_golden
+from training.export.frame_specs import frame_signatures
 from training.export.golden import golden_answers
 from training.export.graphs import to_graph, with_front
 from training.export.model_card import model_card
@@ -75,22 +81,37 @@ class Facts:
     output_preprocessing: Preprocessing | None = None
 
 
-def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Written:
+def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts, frames: FrameModels | None = None) -> Written:
     """Exports the graphs, checks them against the model, and writes `bundles/<name>/<version>/`.
+
+    Args:
+        bundles: the folder of bundles.
+        model: of single images.
+        facts: what cannot be read off the model.
+        frames: models of windows of whole images, the last of which is `model`; None: the bundle reads no frames.
 
     Raises:
         ParityError: a graph disagrees with the model; nothing is written.
         OSError: the folder cannot be written.
     """
     model = model.eval().cpu()
+    for stage in () if frames is None else frames.stages:
+        stage.model.eval().cpu()
     drawn = facts.output_preprocessing
-    declared = signatures(model.specification, facts.preprocessing, drawn)
-    graphs, weights = export_graphs(model, facts.preprocessing, declared, drawn)
-    parity = check_parity(model, facts.preprocessing, declared, graphs, weights, drawn)
-    latent = latent_section(model, facts)
+    images = signatures(model.specification, facts.preprocessing, drawn)
+    windows = {} if frames is None else frame_signatures(frames, facts.preprocessing)
+    declared = images | windows
+    graphs, weights = export_graphs(model, facts.preprocessing, declared, drawn, frames)
+    parity = check_parity(model, facts.preprocessing, images, graphs, weights, drawn)
+    golden = golden_answers(model, facts.preprocessing, images, drawn)
+    if frames is not None:
+        of_frames = check_frame_parity(frames, facts.preprocessing, windows, graphs, weights)
+        parity = max(parity, of_frames, key=lambda each: each.worst)
+        golden |= frame_golden(frames, facts.preprocessing, windows)
+    latent = latent_section(model, facts, frames)
     files = {declared[name].graph: data for name, data in graphs.items()}
     files[WEIGHTS_NAME] = weights
-    files[GOLDEN_NAME] = golden_answers(model, facts.preprocessing, declared, drawn)
+    files[GOLDEN_NAME] = pack(golden)
     files[README_NAME] = model_card(
         card=facts.card,
         name=facts.name,
@@ -123,22 +144,34 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts) -> Wri
 
 
 def export_graphs(
-    model: InvariantVAE, preprocessing: Preprocessing, declared: dict[str, Signature], drawn: Preprocessing | None = None
+    model: InvariantVAE,
+    preprocessing: Preprocessing,
+    declared: dict[str, Signature],
+    drawn: Preprocessing | None = None,
+    frames: FrameModels | None = None,
 ) -> tuple[dict[str, bytes], bytes]:
     """The bytes of every signature's graph, and of the weights they share."""
+    cores: dict[str, onnx.ModelProto] = {}
     values = normalised_in(model.specification)
     decode = declared["decode"]
     graphs: dict[str, onnx.ModelProto] = {"decode": to_graph(Decode(model, drawn or preprocessing), decode.inputs, decode.outputs)}
     for kind in [kind for kind in MODULES if f"{kind}.float32" in declared]:
         one = declared[f"{kind}.float32"]
-        core = to_graph(MODULES[kind](model, preprocessing), [values, *one.inputs[1:]], one.outputs)
+        cores[kind] = to_graph(MODULES[kind](model, preprocessing), [values, *one.inputs[1:]], one.outputs)
         for name, signature in declared.items():
             if name.startswith(f"{kind}."):
-                graphs[name] = with_front(core, signature.inputs[0], preprocessing)
-    return share_weights(graphs, {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()})
+                graphs[name] = with_front(cores[kind], signature.inputs[0], preprocessing)
+    parameters = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+    if frames is not None:
+        if model.specification.dense_head:
+            cores["dense"] = maps_core(model, preprocessing)
+        graphs |= frame_graphs(frames, cores, preprocessing, declared)
+        for number, stage in enumerate(frames.stages[:-1], start=1):
+            parameters |= {f"stage_{number}.{name}": tensor.detach().numpy() for name, tensor in stage.model.state_dict().items()}
+    return share_weights(graphs, parameters)
 
 
-def latent_section(model: InvariantVAE, facts: Facts) -> LatentSection:
+def latent_section(model: InvariantVAE, facts: Facts, frames: FrameModels | None = None) -> LatentSection:
     """The manifest's section about the model itself."""
     specification = model.specification
     present = specification.invariances
@@ -163,6 +196,8 @@ def latent_section(model: InvariantVAE, facts: Facts) -> LatentSection:
         novelty_false_alarm_rate=facts.novelty_false_alarm_rate,
         **_classes(specification),
         **_family(specification),
+        # Left out, not null, where there are none, as below.
+        **({} if frames is None else {"frames": frames.section}),
     )
 
 

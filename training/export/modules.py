@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dichroic.bundle import Preprocessing
-from training.latent.model import InvariantVAE, ObjectPose
+from training.latent.model import InvariantVAE, ObjectPose, Reading
 
 DTYPES: dict[str, torch.dtype] = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}
 
@@ -76,7 +76,10 @@ class Encode(nn.Module):
 
     def forward(self, values: Tensor, conditions: Tensor | None = None) -> tuple[Tensor, ...]:
         """See the class; each output is float32. `conditions` (n, k) in their units, for a model that has some."""
-        reading = self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values, conditions)
+        return self.told(self.model.read(torch.clamp(values, 0.0, 1.0) if self.clip else values, conditions))
+
+    def told(self, reading: Reading) -> tuple[Tensor, ...]:
+        """The outputs of what was read."""
         pose = self.model.object_pose(reading.sampling)
         specification = self.model.specification
         outputs: list[Tensor] = []

@@ -23,7 +23,7 @@ BATCH_SIZES = (1, 2, 7, 64)
 TOLERANCE = 1e-5
 # A sharp decoder multiplies the last digit of its latents: where the model's own float32 arithmetic is further than that from its float64
 # arithmetic, a graph may be as far off as this times as much. A batch and its rows alone always keep the promise.
-_OF_ROUNDING = 3.0
+OF_ROUNDING = 3.0
 _SEED = 20240229
 
 
@@ -82,7 +82,7 @@ def check_parity(  # noqa: PLR0917 - one order for every caller
         runner = GraphRunner(graphs[name], weights, [spec.name for spec in signature.outputs])
         inputs = probe_inputs(signature, model.specification, preprocessing, max(BATCH_SIZES), _SEED)
         expected = torch_answer(model, preprocessing, name, signature, inputs, drawn)
-        _require_finite(name, expected)
+        require_finite(name, expected)
         exact = torch_answer(exact_model, preprocessing, name, signature, inputs, drawn)
         alone = [runner.run({key: value[row : row + 1] for key, value in inputs.items()}) for row in range(max(BATCH_SIZES))]
         for rows in BATCH_SIZES:
@@ -91,7 +91,7 @@ def check_parity(  # noqa: PLR0917 - one order for every caller
                 whole, circles = output_range(spec, expected[spec.name]), model.specification.circle_columns(spec.name)
                 rounding = difference(spec, expected[spec.name], exact[spec.name], circles) / whole
                 single = np.concatenate([answer[spec.name] for answer in alone[:rows]])
-                for other, limit in ((expected[spec.name][:rows], max(TOLERANCE, _OF_ROUNDING * rounding)), (single, TOLERANCE)):
+                for other, limit in ((expected[spec.name][:rows], max(TOLERANCE, OF_ROUNDING * rounding)), (single, TOLERANCE)):
                     share = difference(spec, answers[spec.name], other, circles) / whole
                     where = f"{name}/{spec.name}, {rows} rows"
                     if not share <= limit:  # NaN included
@@ -100,7 +100,8 @@ def check_parity(  # noqa: PLR0917 - one order for every caller
     return found
 
 
-def _require_finite(name: str, answers: Mapping[str, Array]) -> None:
+def require_finite(name: str, answers: Mapping[str, Array]) -> None:
+    """Raises ParityError where the model itself answers NaN or infinity."""
     for output, values in answers.items():
         if not np.isfinite(values).all():
             raise ParityError(f"The model itself answers NaN or infinity in {name}/{output}: no graph can be compared with that.")

@@ -54,16 +54,21 @@ def _column(column: ConditionColumn | TargetColumn, rows: int, generator: np.ran
 
 def _pictures(spec: TensorSpec, specification: ModelSpecification, preprocessing: Preprocessing, rows: int, generator: np.random.Generator) -> Array:
     shape = (rows, specification.height_px, specification.width_px, specification.channels)
-    smooth = gaussian_filter(generator.standard_normal(shape), sigma=(0, specification.height_px / 8, specification.width_px / 8, 0))
+    return smooth_pictures(shape, shape[1:3], spec.dtype, preprocessing, generator).reshape(rows, *spec.row_shape)
+
+
+def smooth_pictures(
+    shape: tuple[int, int, int, int], window: tuple[int, int], dtype: str, preprocessing: Preprocessing, generator: np.random.Generator
+) -> Array:
+    """Smooth random pictures (n, h, w, c) of a dtype that fill the input range each; `window`: height and width that hold some eight waves."""
+    smooth = gaussian_filter(generator.standard_normal(shape), sigma=(0, window[0] / 8, window[1] / 8, 0))
     low, high = smooth.min(axis=(1, 2), keepdims=True), smooth.max(axis=(1, 2), keepdims=True)
     unit = (smooth - low) / (high - low)  # each picture fills [0, 1]
-    if spec.dtype == "float32":
+    if dtype == "float32":
         first, last = np.asarray(preprocessing.input_low), np.asarray(preprocessing.input_high)
-        pictures = (first + unit * (last - first)).astype(np.float32)
-    elif preprocessing.integer_images == "value":
-        greatest = float(np.iinfo(spec.dtype).max)
+        return (first + unit * (last - first)).astype(np.float32)
+    greatest = float(np.iinfo(dtype).max)
+    if preprocessing.integer_images == "value":
         first, last = np.clip(preprocessing.input_low, 0, greatest), np.clip(preprocessing.input_high, 0, greatest)
-        pictures = np.round(first + unit * (last - first)).astype(spec.dtype)
-    else:
-        pictures = np.round(unit * np.iinfo(spec.dtype).max).astype(spec.dtype)
-    return pictures.reshape(rows, *spec.row_shape)
+        return np.round(first + unit * (last - first)).astype(dtype)
+    return np.round(unit * greatest).astype(dtype)

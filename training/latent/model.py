@@ -13,6 +13,7 @@ from training.latent.circles import Circles
 from training.latent.context import Context
 from training.latent.coordinates import object_shift_px, pixel_grid, sampling_shift, transform, wrap_angle
 from training.latent.decoders import PlainDecoder, SpatialDecoder
+from training.latent.dense_encoder import DenseEncoder
 from training.latent.encoders import Encoder, Posterior
 from training.latent.likelihoods import mean_image
 from training.latent.specification import ModelSpecification
@@ -80,7 +81,7 @@ class InvariantVAE(nn.Module):
         super().__init__()
         self.specification = specification
         self.spatial = bool(specification.invariances)
-        self.encoder = Encoder(specification)
+        self.encoder: Encoder | DenseEncoder = DenseEncoder(specification) if specification.dense_head else Encoder(specification)
         self.decoder: SpatialDecoder | PlainDecoder = SpatialDecoder(specification) if self.spatial else PlainDecoder(specification)
         self.context = Context(specification)
         self.circles = Circles(specification)
@@ -120,9 +121,7 @@ class InvariantVAE(nn.Module):
         specification = self.specification
         context = self.context_of(images, conditions)
         if not specification.is_mixture:
-            mean, sd = self.encode(images, context)
-            angle_sd = specification.rotation_prior_sd_rad * sd[:, 0] if "rotation" in specification.invariances else None
-            return Reading(mean, sd, self.split(mean, context=context), angle_sd, None)
+            return self.reading(*self.encode(images, context), context)
         found = self.posterior(images, context)
         q = torch.exp(found.log_q)
         of_class = q.sum(dim=2)
@@ -143,6 +142,12 @@ class InvariantVAE(nn.Module):
             return Reading(best_mean, best_sd, self.split(best_mean, context=context), angle_sd, None)
         class_weights = functional.one_hot(best_class[:, 0], specification.class_count).to(best_mean.dtype)
         return Reading(best_mean, best_sd, self.split(best_mean, class_weights, context), angle_sd, of_class)
+
+    def reading(self, mean: Tensor, sd: Tensor, context: Tensor | None = None) -> Reading:
+        """What is reported of one Gaussian, μ and σ (n, L) each."""
+        specification = self.specification
+        angle_sd = specification.rotation_prior_sd_rad * sd[:, 0] if "rotation" in specification.invariances else None
+        return Reading(mean, sd, self.split(mean, context=context), angle_sd, None)
 
     def placed(self, latents: Tensor, bins: Tensor) -> Tensor:
         """Raw latents (n, m, L) with the rotation latent counted from angle 0 in place of from the centre of its bin (n or 1, m)."""

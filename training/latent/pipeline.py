@@ -18,11 +18,13 @@ from dichroic.bundle.manifest import canonical_json
 from training.data.folder import named_files
 from training.data.readers import read_data
 from training.errors import InputError
+from training.export.frame_models import single_stage
 from training.export.latent_bundle import Facts, write_latent_bundle
 from training.export.written import Written
 from training.latent.alignment import Aligned, align, search_of
 from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.columns import condition_columns, target_columns
+from training.latent.dense_encoder import check_dense
 from training.latent.figures import measure
 from training.latent.normalisation import normalised
 from training.latent.optimise import Fit, Fitted
@@ -146,7 +148,8 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
         timings_s={"data": data_s, "fit": trained - began, "measure": time.monotonic() - trained},
     )
     try:
-        return write_latent_bundle(request.out, fitted.model, facts)
+        window_px = recipe.data.window_px if isinstance(recipe.data, FileData) else None
+        return write_latent_bundle(request.out, fitted.model, facts, single_stage(fitted.model, window_px, prepared.pixel_size_nm))
     except OSError as error:
         raise InputError(
             "CANNOT_WRITE", f"The bundle cannot be written to {request.out} ({error.strerror}); mend that and run again with --resume."
@@ -186,7 +189,7 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
     """The model's specification: the recipe's networks for the data's images.
 
     Raises:
-        InputError: BINS_NEED_SQUARES, and those of condition_columns and target_columns.
+        InputError: BINS_NEED_SQUARES, DENSE_ENCODER, and those of condition_columns and target_columns.
     """
     _, height, width, channels = prepared.held_out.images.shape  # training patches may be cut wider, to be turned
     if recipe.model.angle_bins and height != width:
@@ -194,7 +197,7 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
             "BINS_NEED_SQUARES", f"angle_bins turn images by quarters, which only square ones stand; these have {height} × {width} px: crop them."
         )
     model, outputs = recipe.model, prepared.beside.outputs
-    return ModelSpecification(
+    made = ModelSpecification(
         height_px=height,
         width_px=width,
         channels=channels,
@@ -206,7 +209,8 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
         scale_prior_log_sd=model.scale_prior_log_sd,
         likelihood=model.likelihood,
         noise_sd=None if model.noise_sd == "learned" else model.noise_sd,
-        encoder_channels=model.encoder_channels if model.encoder == "convolutional" else (),
+        encoder_channels=() if model.encoder == "mlp" else model.encoder_channels,
+        dense_head=model.dense_head if model.encoder == "dense" else "",
         encoder_widths=model.encoder_widths,
         decoder_widths=model.decoder_widths,
         angle_symmetry=model.angle_symmetry,
@@ -222,6 +226,9 @@ def specify(recipe: Recipe, prepared: Prepared) -> ModelSpecification:
         topology=model.topology if "circle" in model.topology else (),
         class_edges=_class_edges(recipe),
     )
+    if made.dense_head:
+        check_dense(made)
+    return made
 
 
 def _class_edges(recipe: Recipe) -> tuple[tuple[int, int], ...]:

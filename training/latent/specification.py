@@ -9,6 +9,7 @@ Invariance = Literal["rotation", "translation", "scale"]
 Likelihood = Literal["bernoulli", "continuous_bernoulli", "gaussian"]
 DataKind = Literal["images", "spectra"]
 TopologyAxis = Literal["line", "circle"]
+DenseHead = Literal["", "moments", "full"]
 ClassSource = Literal["", "joint", "semi_supervised"]
 INVARIANCES: tuple[Invariance, ...] = ("rotation", "translation", "scale")
 
@@ -58,6 +59,8 @@ class ModelSpecification:
         noise_sd: of the Gaussian likelihood, in the normalised scale; None: learned, one value for all pixels.
         encoder_channels: output channels of the stride-2 3 × 3 convolutions; empty for a multi-layer perceptron on the flattened image.
         encoder_widths: widths of the dense layers that follow.
+        dense_head: [ours] "moments" or "full": an encoder without padding that gives the same at a window of an image as at the whole image there,
+            so that a frame is encoded at once; see dense_encoder.py. "": none, the encoders above.
         decoder_widths: widths of the decoder's hidden layers; the first is the width of h0.
         angle_symmetry: [ours] m >= 1: the encoder gives φ as a point on the circle, φ = atan2(a, b)/m, without a jump for an object that looks
             the same after a turn by 2π/m; 0: as a number, as published.
@@ -100,6 +103,7 @@ class ModelSpecification:
     targets: tuple[TargetColumn, ...] = ()
     topology: tuple[TopologyAxis, ...] = ()
     class_edges: tuple[tuple[int, int], ...] = ()
+    dense_head: DenseHead = ""
 
     @property
     def translates(self) -> bool:
@@ -110,6 +114,11 @@ class ModelSpecification:
     def drawn_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of what the decoder draws."""
         return self.output_shape or (self.height_px, self.width_px, self.channels)
+
+    @property
+    def dense_stride_px(self) -> int:
+        """From window to window of a dense encoder, in pixels of the image that goes in: 2 for each strided convolution."""
+        return int(2 ** len(self.encoder_channels))
 
     @property
     def context_size(self) -> int:

@@ -1,0 +1,1 @@
+"""Whole images: their windows as descriptors, in graphs that take a frame."""
