@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training.commands.options import INTERRUPTED
-from training.movies.asked import Wish, length
-from training.movies.pipeline import Interrupted, Request, Written, encode_movie
+
+if TYPE_CHECKING:
+    from training.movies.pipeline import Written
 
 _EPILOG = (
     "MOVIE is a stack (t, h, w) or (t, h, w, c) in a zarr store, an HDF5 or NSID file, a .npy file or a TIFF; it is never read as a whole. Without "
@@ -48,6 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: anything the user can change.
     """
+    # The client and the file formats are not loaded for the other commands.
+    from training.movies.asked import Wish  # noqa: PLC0415
+    from training.movies.pipeline import Interrupted, Request, encode_movie  # noqa: PLC0415
+
     name, version = arguments.model
     request = Request(
         movie=arguments.movie,
@@ -107,7 +114,7 @@ def _model(text: str) -> tuple[str, int]:
 
 
 def _length(text: str) -> float:
-    try:
-        return length(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"a number above 0 was expected, not {text!r}")
+    return value

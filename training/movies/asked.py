@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from dichroic import ModelInfo
@@ -82,15 +81,3 @@ def _lengths(stages: list[dict[str, float | None]], wish: Wish, size: float | No
         what = "windows in nm" if wish.window_nm else "this model's windows, which are in nm,"
         raise InputError("PIXEL_SIZE", f"{what} need the side of the movie's pixels, which the file does not say; give --pixel-size-nm.")
     return in_px
-
-
-def length(text: str) -> float:
-    """An option's length, above 0.
-
-    Raises:
-        ValueError: it is none.
-    """
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"a number above 0 was expected, not {text!r}")
-    return value

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dichroic.client.frame_answers import FrameEncoding, LatentMap, StreamFrame
 
 from dichroic import Client
+from dichroic.client.frame_answers import FrameEncoding, LatentMap, StreamFrame
 from dichroic.errors import DichroicError
 from training.data.dataset import Array
 from training.data.readers import MovieFile

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from dichroic.client.frame_answers import LatentMap
 
+from dichroic.client.frame_answers import LatentMap
 from training.data.dataset import Array
 from training.movies.maps_file import WindowMaps, fill_of
 from training.movies.tracks import Tracks

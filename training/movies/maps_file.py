@@ -7,6 +7,7 @@ in full, uncompressed, before the first frame, so that nothing but numbers is ev
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ DONE = "done"
 # Frames share a chunk as far as they fit in this: maps have chunks of their own, a few tracked positions do not make a file for each frame.
 CHUNK_BYTES = 64 << 10
 MOST_CHUNK_FRAMES = 1 << 16
+# So many frames, so many bytes of them, or what a second brought, are written at once: a write of zarr takes milliseconds, however little it is.
+HELD_FRAMES, HELD_BYTES, HELD_S = 16, 16 << 20, 1.0
 
 Facts = Mapping[str, Any]
 
@@ -41,7 +44,7 @@ class WindowMaps:
 
 
 class MapsFile:
-    """An open file of maps. A `with` block closes it.
+    """An open file of maps. A `with` block writes what is held and closes it.
 
     Attributes:
         path: of the file, or the folder of the zarr store.
@@ -52,16 +55,18 @@ class MapsFile:
     def __init__(self, path: Path, root: Any, flush: Callable[[], None], close: Callable[[], None]) -> None:
         self.path = path
         self.facts: dict[str, Any] = {name: _plain(value) for name, value in dict(root.attrs).items()}
-        self._root, self._flush, self._close = root, flush, close
+        self._settle, self._close = flush, close
         self.done: Array = np.asarray(root[DONE][...])
         several = "window_1" in root
         self.groups: list[Any] = [root[f"window_{k + 1}"] for k in range(int(self.facts["windows"]))] if several else [root]
         # Looked up once: of zarr that reads a file each time.
         self._arrays: list[dict[str, Any]] = [_per_frame(group) for group in self.groups]
         self._done = root[DONE]
+        self._held: list[tuple[int, Sequence[Mapping[str, Array]]]] = []
+        self._flushed_s = time.monotonic()
 
     def write(self, t: int, maps: Sequence[Mapping[str, Array]]) -> None:
-        """One frame: its arrays by name, for each window; and then that it is done.
+        """One frame: its arrays by name, for each window. It is held until a few more are there, or a second is over, or `flush`.
 
         Raises:
             InputError: CANNOT_WRITE; RESUME_MISMATCH: the arrays are not of the shapes that the file has.
@@ -71,27 +76,50 @@ class MapsFile:
             found = {name: values.shape for name, values in arrays.items()}
             if shapes != found:
                 raise InputError("RESUME_MISMATCH", f"Frame {t} gives {found}, but {self.path.name} has {shapes}. Begin anew with another --out.")
-        try:
-            for known, arrays in zip(self._arrays, maps, strict=True):
-                for name, values in arrays.items():
-                    known[name][t] = values
-            self._flush()
-            self._done[t] = True
-            self._flush()
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        self.done[t] = True
+        if self._held and t != self._held[-1][0] + 1:
+            self.flush()
+        self._held.append((t, maps))
+        held_bytes = sum(values.nbytes for _, held in self._held for arrays in held for values in arrays.values())
+        if len(self._held) == HELD_FRAMES or held_bytes > HELD_BYTES or time.monotonic() - self._flushed_s > HELD_S:
+            self.flush()
 
     def write_absent(self, t: int) -> None:
-        """A frame that no track is in: NaN, not valid, and done."""
-        fills = [{name: np.full(item.shape[1:], fill_of(name, item.dtype), item.dtype) for name, item in known.items()} for known in self._arrays]
-        self.write(t, fills)
+        """A frame that no track is in: NaN and not valid."""
+        self.write(
+            t, [{name: np.full(item.shape[1:], fill_of(name, item.dtype), item.dtype) for name, item in known.items()} for known in self._arrays]
+        )
+
+    def flush(self) -> None:
+        """Writes what is held: the arrays, and then that these frames are done.
+
+        Raises:
+            InputError: CANNOT_WRITE.
+        """
+        self._flushed_s = time.monotonic()
+        if not self._held:
+            return
+        run = slice(self._held[0][0], self._held[-1][0] + 1)
+        try:
+            for window, known in enumerate(self._arrays):
+                for name, item in known.items():
+                    item[run] = np.stack([maps[window][name] for _, maps in self._held])
+            self._settle()
+            self._done[run] = True
+            self._settle()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+        self.done[run] = True
+        self._held.clear()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close()
+        try:
+            if not isinstance(error, InputError):  # of what could not be written nothing more can
+                self.flush()
+        finally:
+            self._close()
 
 
 def check_name(path: Path) -> None:
@@ -131,7 +159,7 @@ def reopen(path: Path, *, read_only: bool = False) -> MapsFile:
     Raises:
         InputError: NOT_MAPS: it is another file, or damaged.
     """
-    close: Callable[[], None] = lambda: None
+    close = _nothing
     try:
         if path.suffix.lower() == ".zarr":
             if not read_only:
@@ -140,7 +168,7 @@ def reopen(path: Path, *, read_only: bool = False) -> MapsFile:
             store = LocalStore(path, read_only=read_only)
             close = store.close
             root: Any = zarr.open_group(store=store, mode="r" if read_only else "r+")
-            flush: Callable[[], None] = lambda: None
+            flush = _nothing
         else:
             root = h5py.File(path, "r" if read_only else "r+")
             close, flush = root.close, root.flush
@@ -165,6 +193,10 @@ def fill_of(name: str, dtype: Any) -> Any:
     if np.dtype(dtype).kind == "f":
         return np.nan
     return -1 if name == "class_index" else 0
+
+
+def _nothing() -> None:
+    """Zarr's files are whole as soon as they are there."""
 
 
 def _groups(root: Any, windows: Sequence[WindowMaps]) -> list[Any]:

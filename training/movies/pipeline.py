@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -44,7 +45,7 @@ class Request:
     channel: str | None = None
     server: str | None = None
     bundles: Path = Path("bundles")
-    wish: Wish = Wish()
+    wish: Wish = field(default_factory=Wish)
     positions: Path | None = None
     resume: bool = False
 
@@ -89,11 +90,10 @@ def encode_movie(request: Request) -> Written:
             run = _Run(client, movie, asked, tracks, request.out)
             started = time.monotonic()
             try:
-                count = run.all_frames()
+                with run:
+                    count = run.all_frames()
             except KeyboardInterrupt as error:
                 raise Interrupted(request.out, int(run.done.sum()), movie.shape[0]) from error
-            finally:
-                run.close()
             seconds = time.monotonic() - started
         notes = movie.notes
     with reopen(request.out, read_only=True) as file:
@@ -117,9 +117,12 @@ class _Run:
         """(t,) bool: which frames are in the file."""
         return np.zeros(self._movie.shape[0], dtype=bool) if self._file is None else self._file.done
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.__exit__(None, None, None)
+            self._file.__exit__(kind, error, trace)
 
     def all_frames(self) -> int:
         """Encodes what is missing, again where the service was too busy. Returns how many frames."""
@@ -149,6 +152,8 @@ class _Run:
                 self._absent(bar)
             self._file.write(answer.t, arrays_of(answer.maps, self._tracks, answer.t))
             bar.update()
+        if self._file is not None:
+            self._file.flush()
         return delay_s
 
     def _present(self) -> Array:

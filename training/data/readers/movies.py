@@ -18,7 +18,7 @@ from training.data.readers.stacks import Stack
 from training.errors import InputError
 
 # What one run of frames takes as it is stored, where the file's own pieces are not larger.
-RUN_BYTES = 64 << 20
+RUN_BYTES = 32 << 20
 # Pieces larger than this are not read as a whole, but decoded again for every run of their frames.
 PIECE_BYTES = 256 << 20
 
@@ -91,11 +91,13 @@ class MovieFile:
 
     def runs(self, wanted: Array) -> Iterator[tuple[int, Array]]:
         """Index and frame (h, w[, c]) of every t where `wanted` (t,) bool is true, in order; a run of the file at a time is held."""
+        held: Array | None = None
         for start in range(0, self.shape[0], self.run_frames):
             chosen = np.flatnonzero(wanted[start : start + self.run_frames])
             if not len(chosen):
                 continue
             first = start + int(chosen[0])
+            held = None  # the run before is let go before the next is read
             held = self.frames(first, start + int(chosen[-1]) + 1)
             for index in chosen:
                 yield start + int(index), held[start + int(index) - first]
