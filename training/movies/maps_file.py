@@ -157,7 +157,7 @@ def reopen(path: Path, *, read_only: bool = False) -> MapsFile:
     """Opens a file that `create` made, for the frames that it lacks, or to read it.
 
     Raises:
-        InputError: NOT_MAPS: it is another file, or damaged.
+        InputError: NOT_MAPS: it is another file, or damaged; IN_USE: another process writes it.
     """
     close = _nothing
     try:
@@ -174,6 +174,8 @@ def reopen(path: Path, *, read_only: bool = False) -> MapsFile:
             close, flush = root.close, root.flush
         if root.attrs.get("format") == FORMAT:
             return MapsFile(path, root, flush, close)
+    except BlockingIOError as error:  # HDF5 locks what is written
+        raise InputError("IN_USE", f"{path} is being written by another process; wait for it, or give another --out.") from error
     except Exception as error:  # whatever the formats' libraries throw
         close()
         first = (str(error) or type(error).__name__).splitlines()[0]

@@ -94,3 +94,11 @@ def test_what_a_kill_left_of_a_chunk_is_cleared_away(tmp_path: Path) -> None:
     left.write_bytes(b"half a chunk")
     with reopen(path):
         assert not left.exists()
+
+
+def test_two_runs_do_not_write_one_hdf5_file(tmp_path: Path) -> None:
+    path = tmp_path / "maps.h5"
+    code = "import sys; from pathlib import Path; from training.movies.maps_file import reopen; reopen(Path(sys.argv[1]))"
+    with create(path, 9, [WindowMaps(frame(0), {}, {})], {}):
+        ended = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "is being written by another process" in ended.stderr

@@ -77,14 +77,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 def test_a_run_that_is_killed_goes_on_with_nothing_encoded_twice_or_lost(home: Home) -> None:
     whole = home.start("whole.h5", "--json")
-    _, status, usage = os.wait4(whole.pid, 0)
-    whole.returncode = os.waitstatus_to_exitcode(status)
+    peak = 0
+    while whole.poll() is None:
+        peak = max(peak, high_water_bytes(whole.pid))
+        time.sleep(0.02)
     told, errors = whole.communicate()
     assert whole.returncode == 0, errors.decode()
     said = json.loads(told)
     assert (said["frames"], said["encoded"], Path(said["picture"]).suffix) == (FRAMES, FRAMES, ".png")
-    # The interpreter with its libraries, a few runs of frames, and not the movie.
-    assert usage.ru_maxrss * 1024 < 0.9 * FRAMES * SIDE * SIDE * 4
+    # The interpreter with its libraries takes 0.25 GB, and runs of frames a little; with the movie, 0.3 GB, it would be 0.6.
+    assert 0 < peak < 0.42e9
 
     before = home.answered()
     assert before == FRAMES
@@ -113,6 +115,15 @@ def test_a_run_that_is_killed_goes_on_with_nothing_encoded_twice_or_lost(home: H
     np.testing.assert_allclose(found, TOY.encode_frame(frame, centres, float(WINDOW), 2)["latent_mean"], atol=1e-4)
 
 
+def high_water_bytes(pid: int) -> int:
+    """The largest resident set of a process so far; 0 once it is gone."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found.group(1)) * 1024 if found else 0
+
+
 def settled(home: Home) -> int:
     """How many frames are encoded once the stream of a killed command is closed."""
     count, later = -1, home.answered()
@@ -123,12 +134,12 @@ def settled(home: Home) -> int:
 
 
 def test_ctrl_c_leaves_a_file_to_go_on_with(home: Home) -> None:
-    process = home.start("stopped.h5", "--no-picture")
-    home.until_done("stopped.h5", process, 1)
+    process = home.start("stopped.zarr", "--no-picture")
+    home.until_done("stopped.zarr", process, 1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
-    kept = done(home.folder / "stopped.h5")
+    kept = done(home.folder / "stopped.zarr")
     assert f"{len(kept)} of {FRAMES} frames are done" in errors.decode()
     assert "--resume" in errors.decode()
 
@@ -140,7 +151,6 @@ def test_ctrl_c_leaves_a_file_to_go_on_with(home: Home) -> None:
         (["--channel", "nothing"], "UNKNOWN_CHANNEL"),
         (["--window-px", "513"], "WINDOW"),
         (["--window-px", "32", "--out", "maps.npz"], "UNKNOWN_FORMAT"),
-        (["--server", "127.0.0.1:9"], "SERVER_UNREACHABLE"),
     ],
 )
 def test_bad_input_is_told_in_a_line(home: Home, options: list[str], reason: str, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
