@@ -93,7 +93,7 @@ def test_a_run_that_is_killed_goes_on_with_nothing_encoded_twice_or_lost(home: H
     killed = home.start("killed.zarr", "--no-picture")
     home.until_done("killed.zarr", killed, FRAMES // 3)
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.communicate()
     kept = done(home.folder / "killed.zarr")
     assert FRAMES // 3 <= len(kept) < FRAMES
     answered = settled(home)
