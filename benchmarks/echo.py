@@ -1,4 +1,4 @@
-"""A bare grpc.aio server: takes bytes, answers bytes of a fixed length. What any Python gRPC service costs at the least.
+"""A bare grpc.aio server: takes bytes, answers bytes of a fixed length, call by call or over a stream. What a Python gRPC service costs at the least.
 
 `python -m benchmarks.echo PORT ANSWER_BYTES`
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 
 import grpc
 
-METHOD = "/echo.Echo/Echo"
+METHOD, STREAM = "/echo.Echo/Echo", "/echo.Echo/Stream"
 LIMIT = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", -1)]
 
 
@@ -21,8 +22,13 @@ async def serve(port: int, answer_bytes: int) -> None:
     async def echo(_: bytes, __: grpc.aio.ServicerContext) -> bytes:  # type: ignore[type-arg]
         return answer
 
+    async def stream(messages: AsyncIterator[bytes], _: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:  # type: ignore[type-arg]
+        async for _message in messages:
+            yield answer
+
     server = grpc.aio.server(options=LIMIT)
-    handler = grpc.method_handlers_generic_handler("echo.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(echo)})
+    methods = {"Echo": grpc.unary_unary_rpc_method_handler(echo), "Stream": grpc.stream_stream_rpc_method_handler(stream)}
+    handler = grpc.method_handlers_generic_handler("echo.Echo", methods)
     server.add_generic_rpc_handlers((handler,))
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()

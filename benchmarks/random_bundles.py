@@ -8,6 +8,7 @@ import torch
 
 from dichroic.bundle import Preprocessing, TrainingData
 from dichroic.bundle.manifest import Calibration
+from training.export.frame_models import FrameModels, StageModel
 from training.export.latent_bundle import Facts, write_latent_bundle
 from training.latent.model import InvariantVAE
 from training.latent.specification import ModelSpecification
@@ -32,6 +33,23 @@ def write_random_bundles(bundles: Path, side_px: int = SIDE_PX) -> None:
             decoder_widths=tuple(recipe.model.decoder_widths),
         )
         write_latent_bundle(bundles, InvariantVAE(specification), _facts(name))
+
+
+def write_random_frames(bundles: Path, window_px: int = SIDE_PX) -> None:
+    """Writes `dense`: an encoder without padding, its head the moments of the domains recipe's channels, for windows of whole images."""
+    recipe = read_recipe(ROOT / "recipes" / "domains.toml")
+    torch.manual_seed(0)
+    specification = ModelSpecification(
+        window_px,
+        window_px,
+        invariances=("rotation", "translation"),
+        encoder_channels=tuple(recipe.model.encoder_channels),
+        encoder_widths=tuple(recipe.model.encoder_widths),
+        decoder_widths=tuple(recipe.model.decoder_widths),
+        dense_head="moments",
+    )
+    model = InvariantVAE(specification)
+    write_latent_bundle(bundles, model, _facts("dense"), FrameModels((StageModel(model, float(window_px)),)))
 
 
 def _facts(name: str) -> Facts:

@@ -95,8 +95,8 @@ class EncodeFrameRequest(_message.Message):
 
     @_builtins.property
     def window_px(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Window lengths, pixels of the frame, > 0, at most the shorter side of the frame. Empty (the default), and window_nm too: the model's own, that of
-        `stage` or one for each stage; in nm where the model and the request tell pixel sizes.
+        """Window lengths, pixels of the frame, > 0, at most the shorter side of the frame; at most 256 of them. Empty (the default), and window_nm too: the
+        model's own, that of `stage` or one for each stage; in nm where the model and the request tell pixel sizes.
         """
 
     @_builtins.property
@@ -201,7 +201,7 @@ class LatentMap(_message.Message):
     CLASS_PROBABILITIES_FIELD_NUMBER: _builtins.int
     CLASS_INDEX_FIELD_NUMBER: _builtins.int
     window_px: _builtins.float
-    """The window's length, pixels of the frame. 0 for patches."""
+    """The window's length, pixels of the frame, as float32 has it. 0 for patches."""
     window_nm: _builtins.float
     """The window's length, nm. 0 where the pixel size is unknown, and for patches."""
     stage: _builtins.int

@@ -22,12 +22,19 @@ Float64 = np.ndarray[Any, np.dtype[np.float64]]
 INSIDE_PX = 1e-6
 # A grid's step may be so many of the dense encoder's: what is computed in vain is then still cheaper than window by window.
 MAX_DENSE_STEPS = 4
+# Steps that differ by rounding in float32 are the same.
+SAME_STEP = 1e-6
 # The dense encoder sees the whole frame enlarged by so much at most: by more it is too large, and window by window is cheaper.
 MAX_ENLARGED = 2
 # More than any answer could hold; a guard for the arithmetic alone.
 MAX_ALONG_AXIS = 1 << 24
+# Pixel sizes beyond are no microscope's, nm.
+LEAST_NM, MOST_NM = 1e-12, 1e12
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 # A frame that any window fits, for checks before there is one.
 ANY_SIDE = 1 << 62
+# Lengths in one request.
+MOST_WINDOWS = 256
 # Windows of a spectrum that names none.
 SPECTRUM_WINDOWS = 16
 
@@ -105,8 +112,9 @@ def windows_of(frames: Frames, wanted: Wanted, height: int, width: int) -> tuple
             that is none.
     """
     size = wanted.pixel_size_nm
-    if not (math.isfinite(size) and size >= 0):
-        raise InvalidFieldError(f"pixel_size_nm is {size:g}; give the side of a pixel in nm, above 0, or 0 for unknown.", field="pixel_size_nm")
+    if size and not LEAST_NM <= size <= MOST_NM:  # also true for NaN
+        message = f"pixel_size_nm is {size:g}; give the side of a pixel in nm, above 0 ({LEAST_NM:g} to {MOST_NM:g}), or 0 for unknown."
+        raise InvalidFieldError(message, field="pixel_size_nm")
     if not 0 <= wanted.stage <= len(frames.stages):
         message = f"stage is {wanted.stage}; this model's are 1 to {len(frames.stages)}, and 0 takes the nearest."
         raise InvalidFieldError(message, field="stage")
@@ -116,14 +124,17 @@ def windows_of(frames: Frames, wanted: Wanted, height: int, width: int) -> tuple
     if wanted.window_nm and not size:
         message = "pixel_size_nm is missing; windows in nm need the side of the frame's pixels. Give it, or window_px."
         raise InvalidFieldError(message, field="pixel_size_nm")
+    if max(len(wanted.window_px), len(wanted.window_nm)) > MOST_WINDOWS:
+        raise InvalidFieldError(f"{field} has more than {MOST_WINDOWS} lengths, the most of one request; send fewer.", field=field)
     for length in (*wanted.window_px, *wanted.window_nm):
-        if not (math.isfinite(length) and length > 0):
+        if not (math.isfinite(length) and _rounded(length / (size if wanted.window_nm else 1)) > 0):
             raise InvalidFieldError(f"{field} holds {length:g}; a window's length is above 0.", field=field)
     if lengths := wanted.window_px or tuple(length / size for length in wanted.window_nm):
-        found = tuple(Window(px, px * size, wanted.stage or nearest_stage(frames, px, size)) for px in lengths)
+        rounded = [_rounded(px) for px in lengths]
+        found = tuple(Window(px, px * size, wanted.stage or nearest_stage(frames, px, size)) for px in rounded)
     else:
-        own = ((number, _own(stage, size)) for number, stage in enumerate(frames.stages, 1) if wanted.stage in (0, number))
-        found = tuple(Window(px, px * size, number) for number, px in own)
+        own = ((_rounded(_own(stage, size)), number) for number, stage in enumerate(frames.stages, 1) if wanted.stage in (0, number))
+        found = tuple(Window(px, px * size, number) for px, number in own)
     largest = max(window.px for window in found)
     if largest > min(height, width) + INSIDE_PX:
         what = f"{largest:g} px" + (f" ({largest * size:g} nm)" if size else "")
@@ -143,6 +154,11 @@ def nearest_stage(frames: Frames, px: float, pixel_size_nm: float) -> int:
     else:
         distances = [abs(math.log(px / _own(stage, pixel_size_nm))) for stage in frames.stages]
     return 1 + distances.index(min(distances))
+
+
+def _rounded(px: float) -> float:
+    """As the graphs get it: a grid counted with other digits could have another number of rows than theirs."""
+    return float(np.float32(max(-FLOAT32_MAX, min(px, FLOAT32_MAX))))
 
 
 def _own(stage: FrameStage, pixel_size_nm: float) -> float:
@@ -188,7 +204,8 @@ def _grid(frames: Frames, window: Window, stride: float, height: int, width: int
     own = dense.stride_px * window.px / frames.descriptor_px if dense is not None else 0.0
     step = stride or own or window.px / 4
     steps = round(step / own) if own and step / own < MAX_DENSE_STEPS + 1 else 0
-    on_map = 1 <= steps <= MAX_DENSE_STEPS and abs(step - steps * own) * max(height, width) <= INSIDE_PX * step
+    on_map = 1 <= steps <= MAX_DENSE_STEPS and math.isclose(step, steps * own, rel_tol=SAME_STEP)
+    step = steps * own if on_map else step
     counts = []
     for length in (height, width):
         along = (max(0.0, length - window.px) + INSIDE_PX) / step

@@ -25,7 +25,7 @@ IN_PX = BOTH.model_copy(update={"stages": tuple(FrameStage(window_px=w) for w in
 
 
 def windows(frames: Frames, wanted: Wanted) -> list[tuple[float, float, int]]:
-    return [(window.px, window.nm, window.stage) for window in windows_of(frames, wanted, *SIDES)]
+    return [(pytest.approx(window.px), pytest.approx(window.nm), window.stage) for window in windows_of(frames, wanted, *SIDES)]
 
 
 def places(frames: Frames, wanted: Wanted) -> tuple[Places, ...]:
@@ -59,6 +59,12 @@ def test_a_window_is_encoded_by_the_stage_that_is_nearest_in_log_length() -> Non
         pytest.param(BOTH, Wanted(window_px=(51,)), "window_px", id="window larger than the frame"),
         pytest.param(BOTH, Wanted(window_nm=(200,), pixel_size_nm=3), "window_nm", id="window in nm larger than the frame"),
         pytest.param(BOTH, Wanted(window_px=(0.0,)), "window_px", id="window of no length"),
+        pytest.param(BOTH, Wanted(window_px=(8, 1e-60)), "window_px", id="window of next to no length"),
+        pytest.param(BOTH, Wanted(window_px=(8.0,) * 257), "window_px", id="too many lengths"),
+        pytest.param(BOTH, Wanted(window_px=(1e300,)), "window_px", id="window beyond float32"),
+        pytest.param(BOTH, Wanted(window_nm=(1e-300,), pixel_size_nm=1e10), "window_nm", id="window in nm of next to no length"),
+        pytest.param(BOTH, Wanted(window_px=(8,), pixel_size_nm=1e-300), "pixel_size_nm", id="pixel size of next to nothing"),
+        pytest.param(BOTH, Wanted(window_px=(8,), pixel_size_nm=math.nan), "pixel_size_nm", id="pixel size that is no number"),
         pytest.param(BOTH, Wanted(window_nm=(math.nan,), pixel_size_nm=1), "window_nm", id="window that is no number"),
         pytest.param(BOTH, Wanted(window_px=(8,), window_nm=(8,), pixel_size_nm=1), "window_nm", id="windows in both units"),
         pytest.param(BOTH, Wanted(window_nm=(8,)), "pixel_size_nm", id="pixel size missing where a physical window is asked"),
@@ -106,7 +112,7 @@ def test_a_grid_without_a_stride_has_the_dense_encoders_or_a_quarter_of_the_wind
     (dense,) = places(BOTH, Wanted(window_px=(24,)))
     assert (dense.stride_px, dense.dense_steps) == (6, 1)
     (small,) = places(BOTH, Wanted(window_px=(7.9,)))  # the frame would be enlarged more than twice
-    assert (small.stride_px, small.dense_steps) == (7.9 / 4, 0)
+    assert (small.stride_px, small.dense_steps) == (pytest.approx(7.9 / 4), 0)
     (other,) = places(IN_PX, Wanted(window_px=(24,)))
     assert (other.stride_px, other.dense_steps) == (6, 0)
 
@@ -115,6 +121,15 @@ def test_a_grid_without_a_stride_has_the_dense_encoders_or_a_quarter_of_the_wind
 def test_a_grid_on_the_dense_encoders_map_is_told(stride: float, steps: int) -> None:
     (place,) = places(BOTH, Wanted(window_px=(16,), stride_px=stride))
     assert place.dense_steps == steps
+
+
+def test_a_window_is_what_float32_makes_of_it_and_so_is_the_dense_encoders_grid() -> None:
+    # 102.4 fits ten times to the last digit; as float32 it is longer, and the last row of a grid counted in float64 would not be in the graph's.
+    wanted = Wanted(window_px=(102.4,), stride_px=25.6)
+    (place,) = places_of(BOTH, wanted, windows_of(BOTH, wanted, 1024, 1024), 1024, 1024)
+    assert place.window.px == float(np.float32(102.4)) > 102.4
+    assert (place.rows, place.dense_steps) == (36, 1)
+    assert place.centres()[-1, 0] + place.window.px / 2 <= 1024 + 1e-6
 
 
 def test_centres_that_are_given_are_not_on_a_map() -> None:
