@@ -23,9 +23,10 @@ from dichroic import Client
 from dichroic.client import Plan
 from dichroic.errors import DichroicError, NoDopantError, SeveralDopantsError
 from examples.atom_home_picture import Film
-from examples.local_service import service_address
 from training.data.dune import BeyondCarbon, HumanPrior, Lattice, Microscope, Simple
 from training.data.dune.stem import draw_stem, find_atoms
+from training.errors import InputError
+from training.local_service import service_address
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 RATES = {"prior": HumanPrior, "simple": Simple, "beyond": BeyondCarbon}
@@ -110,7 +111,7 @@ def main() -> int:
     try:
         with service_address(arguments.server, arguments.bundles) as address, Client(address) as client:
             journey = bring_home(client, instrument, arguments.model, np.array(arguments.goal), arguments.deadline, film)
-    except DichroicError as error:
+    except (DichroicError, InputError) as error:
         print(f"error: {error} [{error.reason}]", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

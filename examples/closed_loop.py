@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dichroic import Client
 from dichroic.errors import DichroicError
 from examples.closed_loop_picture import draw
-from examples.local_service import service_address
 from training.data.patches_field import draw_patches_field
+from training.errors import InputError
+from training.local_service import service_address
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 MECHANISMS = ("patch", "position", "age")
@@ -78,7 +79,7 @@ def main() -> int:
     try:
         with service_address(arguments.server, arguments.bundles) as address, Client(address) as client:
             run(client, arguments)
-    except DichroicError as error:
+    except (DichroicError, InputError) as error:
         print(f"error: {error} [{error.reason}]", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dichroic import Client, Encoding, ModelInfo, Reconstruction
 from dichroic.errors import DichroicError
 from examples.family import ask_family
-from examples.local_service import LocalService, running_service
 from examples.picture import draw
 from training.data.dataset import DataSet
 from training.data.domains import draw_domains
 from training.data.patches import Patches, cut_patches
 from training.data.readers import read_data
 from training.errors import InputError
+from training.local_service import LocalService, running_service
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 DECODE_ANGLES_DEG = (-60, -30, 0, 30, 60)

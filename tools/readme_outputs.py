@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from examples.local_service import LocalService, running_service  # noqa: E402 - the checkout comes first
+from training.local_service import LocalService, running_service  # noqa: E402 - the checkout comes first
 
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- tested: (\w+) -->\n```\w+\n(.*?)```\n\n```text\n).*?(```)", flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""`python -m training fit|choose|data|report`."""
+"""`python -m training fit|choose|data|report|movie`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _COMMANDS = {
     "choose": "compare invariances, content sizes and class counts of a recipe, and recommend",
     "data": "make or fetch a data set",
     "report": "draw the figures of a bundle",
+    "movie": "encode every frame of a movie by a service, and write latent maps",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from examples.family import ask_family
-from examples.local_service import running_service
+from training.local_service import running_service
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from training.data.dataset import Array
+from training.data.readers.stacks import Stack
 from training.errors import InputError
 
 
@@ -45,11 +46,15 @@ class Content:
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel and the way to its arrays. `source`: the generator, when the file itself was drawn."""
+    """A channel and the way to its arrays. `source`: the generator, when the file itself was drawn.
+
+    `open_stack`: opens its frames without reading them; None where the format, or the channel, has no such way.
+    """
 
     info: ChannelInfo
     load: Callable[[], Content] = field(repr=False)
     source: str = ""
+    open_stack: Callable[[], Stack] | None = field(default=None, repr=False)
 
 
 def choose(channels: Sequence[Channel], wanted: str | None, path_name: str) -> Channel:

@@ -42,7 +42,7 @@ def list_channels(path: Path | str) -> list[ChannelInfo]:
     Raises:
         InputError: FILE_NOT_FOUND, UNKNOWN_FORMAT, UNREADABLE_FILE or PICKLE_REFUSED.
     """
-    return [channel.info for channel in _scan(Path(path))]
+    return [channel.info for channel in scan(Path(path))]
 
 
 def read_data(path: Path | str, channel: str | None = None) -> DataSet:
@@ -66,14 +66,19 @@ def read_as_stored(path: Path | str, channel: str | None = None) -> tuple[DataSe
         InputError: as `read_data`.
     """
     path = Path(path)
-    chosen = choose(_scan(path), channel, path.name)
-    content = _readable(path, chosen.load)
+    chosen = choose(scan(path), channel, path.name)
+    content = readable(path, chosen.load)
     info = chosen.info
     arrays = check_arrays(content.arrays, path.name)
     return DataSet(arrays, info.unit, info.quantity, chosen.source or path.name, _hash_file(path), content.notes), content
 
 
-def _scan(path: Path) -> list[Channel]:
+def scan(path: Path) -> list[Channel]:
+    """The channels of a file, in the file's order, and the ways to their arrays.
+
+    Raises:
+        InputError: as list_channels.
+    """
     if not path.exists():
         raise InputError("FILE_NOT_FOUND", f"There is no file {path}; check the name and the folder.")
     suffix = ".zarr.zip" if path.name.lower().endswith(".zarr.zip") else path.suffix.lower()
@@ -82,10 +87,10 @@ def _scan(path: Path) -> list[Channel]:
     if path.is_dir() != (suffix == ".zarr"):
         kind = ("a file", "a folder") if path.is_dir() else ("a folder", "a file")
         raise InputError("UNREADABLE_FILE", f"{path} was expected to be {kind[0]} but is {kind[1]}.")
-    return _readable(path, lambda: SUFFIXES[suffix](path))
+    return readable(path, lambda: SUFFIXES[suffix](path))
 
 
-def _readable(path: Path, read: Callable[[], Result]) -> Result:
+def readable(path: Path, read: Callable[[], Result]) -> Result:
     """Whatever a format's library throws at a file that is not of its format, cut off or damaged becomes one clear error."""
     try:
         return read()

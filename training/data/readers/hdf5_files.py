@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import h5py  # type: ignore[import-untyped]
@@ -10,9 +11,10 @@ import numpy as np
 
 from training.data.dataset import TEXT_NAMES, Array
 from training.data.readers.channels import Channel, ChannelInfo, Content, unique_names
-from training.data.readers.labelled_axes import Axis, arrange
+from training.data.readers.labelled_axes import Axis, arrange, stack_axes
 from training.data.readers.named_arrays import is_ours, named_channel
 from training.data.readers.pixels import as_images
+from training.data.readers.stacks import MOVIE_NAMES, Stack, stack_of
 
 
 def scan_hdf5(path: Path) -> list[Channel]:
@@ -29,7 +31,11 @@ def scan_hdf5(path: Path) -> list[Channel]:
         quantities = [_text(item, "quantity") for item in found]
         names = unique_names(quantities, [item.name.lstrip("/") for item in found])
         return [
-            Channel(ChannelInfo(name, quantity, _text(item, "units") or "unknown", item.shape), functools.partial(_load, path, item.name))
+            Channel(
+                ChannelInfo(name, quantity, _text(item, "units") or "unknown", item.shape),
+                functools.partial(_load, path, item.name),
+                open_stack=functools.partial(_open_stack, path, item.name),
+            )
             for name, quantity, item in zip(names, quantities, found, strict=True)
         ]
 
@@ -48,7 +54,9 @@ def _named(path: Path, file: h5py.File) -> Channel | None:
     content = next((name for name in shapes if len(shapes[name]) >= 2 and name in ("images", "spectra", "frames")), None)
     texts = {name: _text(file[content], name) for name in ("quantity", "source")} | {"unit": _text(file[content], "units")} if content else {}
     texts |= {name: str(file.attrs[name]) for name in TEXT_NAMES if name in file.attrs}
-    return named_channel(shapes, {name: text for name, text in texts.items() if text}, functools.partial(_read, path))
+    whole = named_channel(shapes, {name: text for name, text in texts.items() if text}, functools.partial(_read, path))
+    frames = next((name for name in MOVIE_NAMES if name in shapes), None)
+    return whole if whole is None or frames is None else replace(whole, open_stack=functools.partial(_open_stack, path, frames))
 
 
 def _read(path: Path, name: str) -> Array:
@@ -65,6 +73,20 @@ def _load(path: Path, name: str) -> Content:
     if any(axis.label or axis.kind for axis in axes):
         return arrange(array, axes)
     return Content({"images": as_images(array)})
+
+
+def _open_stack(path: Path, name: str) -> Stack:
+    file = h5py.File(path, "r")
+    try:
+        item = file[name]
+        axes = [_axis(item, index) for index in range(item.ndim)]
+        order, size, notes = stack_axes(axes) if any(axis.label or axis.kind for axis in axes) else (None, {}, ())
+        if name in MOVIE_NAMES and "pixel_size_nm" in file:
+            size = {"pixel_size_nm": np.asarray(file["pixel_size_nm"][()])}
+        return stack_of(item, file.close, order=order, pixel_size_nm=size, notes=notes)
+    except BaseException:
+        file.close()
+        raise
 
 
 def _axis(item: h5py.Dataset, index: int) -> Axis:

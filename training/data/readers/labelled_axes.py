@@ -40,19 +40,10 @@ def arrange(array: Array, axes: Sequence[Axis]) -> Content:
     Raises:
         InputError: UNSUPPORTED_SHAPE.
     """
-    places = [index for index, axis in enumerate(axes) if axis.kind == "SPATIAL" or axis.label.lower() in {"x", "y"}]
-    if not places:
-        places = [index for index, axis in enumerate(axes) if axis.kind == "RECIPROCAL"]
-    if not places:
+    found = _places(axes)
+    if found is None:
         return Content({"images": as_images(array)})
-    others = [index for index in range(array.ndim) if index not in places]
-    if len(places) != 2 or len(others) > 1:
-        labels = ", ".join(f"{axis.label or '?'} ({axis.kind.lower() or 'unknown kind'})" for axis in axes)
-        raise InputError("UNSUPPORTED_SHAPE", f"The array has the axes {labels}; two places and at most one further axis were expected.")
-    first, second = places
-    # sidpy's convention: where the labels do not say, the first place is x, across.
-    rows_first = axes[first].label.lower() == "y" or axes[second].label.lower() == "x"
-    down, right = (first, second) if rows_first else (second, first)
+    others, down, right = found
     if not others:
         size, notes = pixel_size(_spacing(axes[down]), _spacing(axes[right]))
         return Content({"images": array.transpose(down, right)[None]} | size, notes)
@@ -63,6 +54,45 @@ def arrange(array: Array, axes: Sequence[Axis]) -> Content:
         return Content({"spectra": spectra} | _positions(axes[down], axes[right]), sweep=sweep)
     size, notes = pixel_size(_spacing(axes[down]), _spacing(axes[right]))
     return Content({"images": array.transpose(others[0], down, right)} | size, notes)
+
+
+def stack_axes(axes: Sequence[Axis]) -> tuple[tuple[int, int, int] | None, dict[str, Array], tuple[str, ...]]:
+    """What a movie's axes are, as `arrange` would order them: which are time, rows and columns (None: as they stand), pixel size and notes.
+
+    Raises:
+        InputError: UNSUPPORTED_SHAPE.
+    """
+    found = _places(axes)
+    if found is None:
+        return None, {}, ()
+    others, down, right = found
+    if not others or axes[others[0]].kind == "SPECTRAL":
+        what = f"a spectral axis {axes[others[0]].label}" if others else "none"
+        raise InputError("UNSUPPORTED_SHAPE", f"A movie has two axes of places and one of time; beside its places this array has {what}.")
+    size, notes = pixel_size(_spacing(axes[down]), _spacing(axes[right]))
+    return (others[0], down, right), size, notes
+
+
+def _places(axes: Sequence[Axis]) -> tuple[list[int], int, int] | None:
+    """The further axis, or none; rows; columns. None where no axis is of places.
+
+    Raises:
+        InputError: UNSUPPORTED_SHAPE.
+    """
+    places = [index for index, axis in enumerate(axes) if axis.kind == "SPATIAL" or axis.label.lower() in {"x", "y"}]
+    if not places:
+        places = [index for index, axis in enumerate(axes) if axis.kind == "RECIPROCAL"]
+    if not places:
+        return None
+    others = [index for index in range(len(axes)) if index not in places]
+    if len(places) != 2 or len(others) > 1:
+        labels = ", ".join(f"{axis.label or '?'} ({axis.kind.lower() or 'unknown kind'})" for axis in axes)
+        raise InputError("UNSUPPORTED_SHAPE", f"The array has the axes {labels}; two places and at most one further axis were expected.")
+    first, second = places
+    # sidpy's convention: where the labels do not say, the first place is x, across.
+    rows_first = axes[first].label.lower() == "y" or axes[second].label.lower() == "x"
+    down, right = (first, second) if rows_first else (second, first)
+    return others, down, right
 
 
 def _spacing(axis: Axis) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +14,7 @@ from training.data.dataset import TEXT_NAMES, Array
 from training.data.readers.channels import Channel, ChannelInfo, Content
 from training.data.readers.named_arrays import is_ours, named_channel, texts_in
 from training.data.readers.pixels import as_images
+from training.data.readers.stacks import Stack, stack_of
 from training.errors import InputError
 
 
@@ -26,7 +28,7 @@ def scan_npy(path: Path) -> list[Channel]:
         shape, dtype = _header(file)
     _refuse_objects(dtype, path.name)
     info = ChannelInfo("images", "", "unknown", shape)
-    return [Channel(info, lambda: Content({"images": as_images(np.load(path, allow_pickle=False))}))]
+    return [Channel(info, lambda: Content({"images": as_images(np.load(path, allow_pickle=False))}), open_stack=functools.partial(_open_stack, path))]
 
 
 def scan_npz(path: Path) -> list[Channel]:
@@ -52,6 +54,17 @@ def scan_npz(path: Path) -> list[Channel]:
         for name, shape in shapes.items()
         if len(shape) >= 2
     ]
+
+
+def _open_stack(path: Path) -> Stack:
+    # A memory map of the whole would count every page it has touched as this process's memory; one of each run is let go after it.
+    whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    stack = stack_of(whole, lambda: None)
+
+    def read(start: int, stop: int) -> Array:
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[start:stop])
+
+    return replace(stack, read=read)
 
 
 def _load_member(path: Path, name: str) -> Array:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import tifffile
+import zarr
 
 from training.data.readers.channels import Channel, ChannelInfo, Content, unique_names
 from training.data.readers.lengths import nm_per, pixel_size
+from training.data.readers.stacks import Stack, movie_order, stack_of
 from training.errors import InputError
 
 
@@ -25,7 +27,8 @@ def scan_tiff(path: Path) -> list[Channel]:
             names = unique_names(labels, paths) if not prefix else paths
             for index, (name, label) in enumerate(zip(names, labels, strict=True)):
                 info = ChannelInfo(name, label, "unknown", tuple(series.shape))
-                channels.append(Channel(info, functools.partial(_load, path, number, index)))
+                open_stack = functools.partial(_open_stack, path, number, index)
+                channels.append(Channel(info, functools.partial(_load, path, number, index), open_stack=open_stack))
         return channels
 
 
@@ -45,6 +48,24 @@ def _load(path: Path, number: int, index: int) -> Content:
     order = [*rest, axes.index("Y"), axes.index("X"), *([axes.index("S")] if samples else [])]
     array = array.transpose(order)
     return Content({"images": array.reshape(-1, *array.shape[len(rest) :])} | size, notes)
+
+
+def _open_stack(path: Path, number: int, index: int) -> Stack:
+    """Page by page, through tifffile's view of a series as a zarr array."""
+    file = tifffile.TiffFile(path)
+    try:
+        series = file.series[number]
+        axes = series.axes
+        image = [axes.index(axis) for axis in "YXS" if axis in axes]
+        leading = [k for k, axis in enumerate(axes) if axis not in "YXSC"]
+        order, taken = movie_order(series.shape, leading, image)
+        size, notes = pixel_size(*_spacing_nm(file, number))
+        pages = zarr.open(store=series.aszarr(level=0), mode="r")
+        taken |= {axes.index("C"): index} if "C" in axes else {}
+        return stack_of(pages, file.close, order=order, taken=taken, pixel_size_nm=size, notes=notes)
+    except BaseException:
+        file.close()
+        raise
 
 
 def _ome_pixels(file: tifffile.TiffFile, number: int) -> dict[str, Any]:

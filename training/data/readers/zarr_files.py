@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from training.data.readers.channels import Channel, ChannelInfo, Content, unique
 from training.data.readers.lengths import nm_per, pixel_size
 from training.data.readers.named_arrays import is_ours, named_channel
 from training.data.readers.pixels import as_images
+from training.data.readers.stacks import MOVIE_NAMES, Stack, movie_order, stack_of
 from training.errors import InputError
 
 
@@ -30,7 +32,7 @@ def scan_zarr(path: Path) -> list[Channel]:
     with _opened(path) as root:
         if isinstance(root, zarr.Array):
             _refuse_pickle(root, path.name)
-            return [Channel(_info("images", root), functools.partial(_load, path, ""))]
+            return [Channel(_info("images", root), functools.partial(_load, path, ""), open_stack=functools.partial(_open_stack, path, ""))]
         # Sorted by name: a store lists its members in any order.
         members = sorted(root.members(max_depth=None), key=lambda member: member[0])
         arrays = {name: item for name, item in members if isinstance(item, zarr.Array)}
@@ -42,16 +44,24 @@ def scan_zarr(path: Path) -> list[Channel]:
         texts = {name: str(root.attrs[name]) for name in TEXT_NAMES if name in root.attrs}
         whole = named_channel({name: item.shape for name, item in arrays.items() if is_ours(name)}, texts, functools.partial(_read, path))
         if whole is not None:
-            return [whole]
+            frames = next((name for name in MOVIE_NAMES if name in arrays), None)
+            return [whole if frames is None else replace(whole, open_stack=functools.partial(_open_stack, path, frames))]
         found = {name: item for name, item in arrays.items() if item.ndim >= 2 and item.dtype.kind in "biufc"}
         quantities = [str(item.attrs.get("quantity", "")) for item in found.values()]
         names = unique_names(quantities, list(found))
-        return [Channel(_info(name, found[key]), functools.partial(_load, path, key)) for name, key in zip(names, found, strict=True)]
+        return [
+            Channel(_info(name, found[key]), functools.partial(_load, path, key), open_stack=functools.partial(_open_stack, path, key))
+            for name, key in zip(names, found, strict=True)
+        ]
+
+
+def _store(path: Path) -> LocalStore | ZipStore:
+    return LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r", read_only=True)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zarr.Array[Any] | zarr.Group]:
-    store: LocalStore | ZipStore = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r", read_only=True)
+    store = _store(path)
     try:
         yield zarr.open(store=store, mode="r")
     finally:
@@ -79,6 +89,17 @@ def _read(path: Path, name: str) -> Array:
 
 def _load(path: Path, name: str) -> Content:
     return Content({"images": as_images(_read(path, name))})
+
+
+def _open_stack(path: Path, name: str, **arrangement: Any) -> Stack:
+    """The frames of one array; `arrangement` as stack_of's. Our own names bring their pixel size along."""
+    store = _store(path)
+    root = zarr.open(store=store, mode="r")
+    if isinstance(root, zarr.Array):
+        return stack_of(root, store.close, **arrangement)
+    if name in MOVIE_NAMES and "pixel_size_nm" in root:
+        arrangement["pixel_size_nm"] = {"pixel_size_nm": np.asarray(root["pixel_size_nm"][...])}  # type: ignore[index]
+    return stack_of(root[name], store.close, **arrangement)
 
 
 def _pyramid(root: zarr.Group) -> dict[str, Any] | None:
@@ -115,5 +136,10 @@ def _pyramid_channels(path: Path, root: zarr.Group, facts: dict[str, Any]) -> li
         # OME-Zarr's axes are always in the order t, c, z, y, x.
         return Content({"images": array.reshape(-1, *array.shape[-2:])} | size, notes)
 
+    def open_stack(index: int) -> Stack:
+        taken = {} if channel_axis is None else {channel_axis: index}
+        order, others = movie_order(shape, [axis for axis in range(len(shape) - 2) if axis != channel_axis], (len(shape) - 2, len(shape) - 1))
+        return _open_stack(path, finest["path"], order=order, taken=taken | others, pixel_size_nm=size, notes=notes)
+
     infos = [ChannelInfo(name, label, "unknown", shape) for name, label in zip(names, labels, strict=True)]
-    return [Channel(info, functools.partial(load, index)) for index, info in enumerate(infos)]
+    return [Channel(info, functools.partial(load, index), open_stack=functools.partial(open_stack, index)) for index, info in enumerate(infos)]
