@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -47,3 +50,11 @@ class _ByFile(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
     config.option.loadscopereorder = False  # in the order of the collection
     return _ByFile(config, log)
+
+
+@pytest.fixture
+def interrupts_heard() -> Iterator[None]:
+    """A shell without job control starts background work with SIGINT ignored, which is inherited; a handler set here is not, and lifts that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -93,7 +93,8 @@ class Model(Section):
     @model_validator(mode="after")
     def _dense_encoders_tell_one_gaussian(self) -> Self:
         if self.encoder != "dense":
-            if "dense_head" in self.model_fields_set:
+            # Not whether it was given: what was read once is written out whole and read again.
+            if self.dense_head != "moments":
                 raise ValueError('dense_head is of encoder = "dense": leave it out')
             return self
         if self.class_source or self.angle_bins:

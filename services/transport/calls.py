@@ -36,21 +36,25 @@ def answered(method: Callable[[Servicer, Request, Context], Awaitable[Response]]
     @functools.wraps(method)
     async def wrapper(servicer: Servicer, request: Request, context: Context) -> Response:
         started = time.perf_counter()
-        status, model_name = "OK", getattr(request, "model_name", "")
+        model_name = getattr(request, "model_name", "")
+
+        def count(status: str) -> None:
+            # Before the answer leaves, so that whoever has it finds it counted.
+            metrics.count("grpc", method.__name__, known_model(servicer.server, model_name), status, time.perf_counter() - started)
+
         try:
             servicer.server.check_open()
             response = await method(servicer, request, context)
-            # A call in a session names no model; its answer does.
-            model_name = model_name or getattr(getattr(response, "model", None), "name", "")
-            return response
         except BaseException as error:
             problem = named(error)
-            status = problem.status
+            count(problem.status)
             code, text, trailing = abort_arguments(problem)
             await context.abort(code, text, trailing)
             raise AssertionError("abort always raises") from error
-        finally:
-            metrics.count("grpc", method.__name__, known_model(servicer.server, model_name), status, time.perf_counter() - started)
+        # A call in a session names no model; its answer does.
+        model_name = model_name or getattr(getattr(response, "model", None), "name", "")
+        count("OK")
+        return response
 
     return wrapper
 

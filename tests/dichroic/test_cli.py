@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -252,14 +252,6 @@ def test_progress_is_shown_on_a_terminal_for_long_work_and_cleared(monkeypatch: 
     now[0] = 9.0
     silent(5, 10)
     assert silent._stream.getvalue() == ""  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def interrupts_heard() -> Iterator[None]:
-    """A shell without job control starts background work with SIGINT ignored, which is inherited; a handler set here is not, and lifts that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interrupts_heard")

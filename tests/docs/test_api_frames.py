@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dichroic.cli import main
-from tests.docs.test_api_examples import PAGE, block
+from tests.docs.page import PAGE, block
 from tests.services.conftest import Running, running_on
 from tests.toy_frames import NDArray, ToyFrames, write_frames
 

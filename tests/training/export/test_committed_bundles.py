@@ -46,6 +46,9 @@ WITHOUT_BUNDLE = (
     "patches_field",
     "patches_field_scaled",
     "patches_joint",
+    "scales_pto",
+    "scales_pzt",
+    "scales_stripes",
 )
 
 

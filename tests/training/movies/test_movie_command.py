@@ -133,6 +133,7 @@ def settled(home: Home) -> int:
     return count
 
 
+@pytest.mark.usefixtures("interrupts_heard")
 def test_ctrl_c_leaves_a_file_to_go_on_with(home: Home) -> None:
     process = home.start("stopped.zarr", "--no-picture")
     home.until_done("stopped.zarr", process, 1)
