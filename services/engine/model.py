@@ -157,7 +157,7 @@ def check_array(spec: TensorSpec, array: NDArray, lengths: dict[str, int] | None
     Raises:
         InvalidTensorError: another dtype or shape, or no rows.
     """
-    if array.dtype.name != spec.dtype or not spec.lengths_of(array.shape, {} if lengths is None else lengths):
+    if array.dtype != spec.dtype or not spec.lengths_of(array.shape, {} if lengths is None else lengths):
         wanted = f"{spec.dtype} of shape ({', '.join(map(str, spec.shape))})"
         raise InvalidTensorError(f"{spec.name} is {array.dtype.name} of shape {array.shape}; this model takes {wanted}.", field=spec.name)
     if not len(array):
