@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -28,7 +26,7 @@ import grpc
 import numpy as np
 
 from benchmarks.echo import LIMIT, STREAM
-from benchmarks.processes import ROOT, start_echo, start_service
+from benchmarks.processes import machine_facts, start_echo, start_service
 from benchmarks.random_bundles import SIDE_PX, write_random_frames
 from benchmarks.serving import seconds_per_call
 from dichroic.v1 import frames_pb2, latent_pb2_grpc
@@ -36,6 +34,7 @@ from dichroic.wire import from_array, put_array
 from services.engine.device import ChosenDevice
 from services.engine.loader import Loader
 from services.engine.runtime import Runtime
+from training.local_service import ROOT
 
 RESULT = ROOT / "benchmarks" / "results" / "frames.json"
 MODEL = "dense"
@@ -64,14 +63,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dichroic-frames-") as folder, ExitStack() as stack:
         bundles = Path(folder) / "bundles"
         write_random_frames(bundles)
-        service = start_service(stack, bundles, Path(folder))
+        service = start_service(stack, bundles)
         measured = asyncio.run(measure(stack, bundles, service, rounds=rounds, seconds=seconds))
     found = {
-        "date": time.strftime("%Y-%m-%d"),
-        "cpus": os.cpu_count(),
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
-        "load_before": load,
-        "load_after": os.getloadavg(),
+        **machine_facts(PACKAGES, load),
         "window_px": SIDE_PX,
         "rounds": rounds,
         **measured,

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from benchmarks.processes import high_water_bytes
 from dichroic import Client
 from training.local_service import ROOT, LocalService, running_service
 from training.movies.maps_file import reopen
@@ -229,15 +230,6 @@ def descendants(pid: int) -> set[int]:
         for child in map(int, children.read_text().split()):
             found |= {child} | descendants(child)
     return found
-
-
-def high_water_bytes(pid: int) -> int:
-    """The largest resident set of one process so far; 0 once it is gone."""
-    try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    except OSError:
-        return 0
-    return int(found.group(1)) * 1024 if found else 0
 
 
 def resident_bytes(pid: int) -> int:

@@ -56,7 +56,7 @@ def run(folder: Path, repeats: int, seconds: float) -> dict[str, Any]:
     bundles = folder / "bundles"
     write_random_bundles(bundles)
     with ExitStack() as stack:
-        service = start_service(stack, bundles, folder)
+        service = start_service(stack, bundles)
         big, small = answer_sizes(service)
         return {
             "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "date": time.strftime("%Y-%m-%d"), "device": "cpu"},

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.metadata
 import os
-import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
@@ -28,7 +25,7 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.echo import LIMIT, METHOD
-from benchmarks.processes import ROOT, start_echo, start_service
+from benchmarks.processes import machine_facts, start_echo, start_service
 from benchmarks.transition_planning import lines, scenes
 from benchmarks.turns import Call, turn_by_turn
 from dichroic.bundle import TransitionSection, read_bundle
@@ -44,6 +41,7 @@ from services.transition.planning import Planned, plan
 from services.transition.table import LONGEST_DWELL_S, SHELLS, ActionTable, tabulate
 from training.data.dune.rates import HumanPrior
 from training.data.dune.transitions import draw_transitions
+from training.local_service import ROOT
 
 BUNDLES, MODEL, VERSION = ROOT / "bundles", "dune-prior", 1
 RESULT = ROOT / "benchmarks" / "results" / "transition" / "serving.json"
@@ -134,15 +132,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     load = os.getloadavg()
-    with tempfile.TemporaryDirectory(prefix="dichroic-serving-") as folder, ExitStack() as stack:
-        service = start_service(stack, BUNDLES, Path(folder))
+    with ExitStack() as stack:
+        service = start_service(stack, BUNDLES)
         measured = asyncio.run(measure(stack, service, 2 if arguments.quick else arguments.rounds, quick=arguments.quick))
     found = {
-        "date": time.strftime("%Y-%m-%d"),
-        "cpus": os.cpu_count(),
-        "versions": {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}},
-        "load_before": load,
-        "load_after": os.getloadavg(),
+        **machine_facts(PACKAGES, load),
         **measured,
     }
     print(table_of(found))

@@ -35,14 +35,19 @@ class LocalService:
 
 
 @contextmanager
-def running_service(bundles: Path, *, timeout_s: float = 120.0) -> Iterator[LocalService]:
+def running_service(bundles: Path, *options: str, timeout_s: float = 120.0) -> Iterator[LocalService]:
     """Starts `python -m services`, waits until /readyz says yes, and stops it at the end. Ctrl-C does not reach it.
+
+    Args:
+        bundles: what it serves.
+        options: others of its command line.
+        timeout_s: to come up.
 
     Raises:
         InputError: SERVICE_NOT_STARTED: it did not come up; its log is in the message.
     """
-    http_port, grpc_port = _free_port(), _free_port()
-    arguments = ["--bundles", str(bundles.resolve()), "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
+    http_port, grpc_port = free_port(), free_port()
+    arguments = ["--bundles", str(bundles.resolve()), "--http-port", str(http_port), "--grpc-port", str(grpc_port), *options]
     with tempfile.TemporaryDirectory(prefix="dichroic-service-") as folder:
         log = Path(folder) / "log"
         environment = os.environ | {"BENTOML_HOME": str(Path(folder) / "bentoml"), "DICHROIC_SESSIONS": str(Path(folder) / "sessions")}
@@ -106,7 +111,8 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -54,7 +54,7 @@ class TensorSpec(Section):
 
     def lengths_of(self, shape: tuple[int, ...], lengths: dict[str, int]) -> bool:
         """Whether an array of this shape is such a one, whatever its rows. `lengths`: of the named axes seen so far, which it joins."""
-        if self.is_fixed:
+        if self.of_one_shape:
             # Every request's every array comes here.
             return shape[1:] == self.row_shape and bool(shape)
         if len(shape) != len(self.shape) or 0 in shape[1:]:
@@ -62,7 +62,7 @@ class TensorSpec(Section):
         return all(_agrees(want, have, lengths) for want, have in zip(self.shape[1:], shape[1:], strict=True))
 
     @cached_property
-    def is_fixed(self) -> bool:
+    def of_one_shape(self) -> bool:
         """Whether rows have one shape: no axis but the batch's is named, and none is empty."""
         return all(isinstance(length, int) and length for length in self.shape[1:])
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dichroic.bundle.arrays import Arrays
 from services.engine.model import Identity
 
 # How far a graph's class probabilities may be from a distribution, by rounding in float32.
@@ -95,6 +96,12 @@ class Regressed:
     target_sd: Float32
     names: tuple[str, ...]
     units: tuple[str, ...]
+
+
+def encoded_fields(outputs: Arrays) -> dict[str, Any]:
+    """What Encoded and a frame's LatentMap have in common; None where the model has no such latent."""
+    names = ("angle_rad", "angle_sd_rad", "scale", "shift_down_px", "shift_right_px", "content", "content_sd", "class_probabilities")
+    return {name: outputs.get(name) for name in names} | {name: outputs[name] for name in ("latent_mean", "latent_sd")}
 
 
 def most_probable(probabilities: Float32) -> Int64:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from dichroic.bundle.arrays import Arrays
 from dichroic.bundle.frames_section import Frames
 from dichroic.errors import InvalidFieldError, InvalidTensorError, UnsupportedCapabilityError
 from services.engine.model import Identity, ServingModel
-from services.latent.answers import Bool, Float32, Int64, most_probable
+from services.latent.answers import Bool, Float32, Int64, encoded_fields, most_probable
 from services.latent.inputs import NDArray
 from services.latent.validity import touched_before, valid_windows
 from services.latent.windows import Float64, Places, Wanted, places_of, windows_of
@@ -198,12 +197,6 @@ class FrameEncoder:
             class_index=_classes(outputs.get("class_probabilities"), valid),
             **encoded_fields(outputs),
         )
-
-
-def encoded_fields(outputs: Arrays) -> dict[str, Any]:
-    """The outputs that a map has in common with Encode's answer; None where the model has no such latent."""
-    names = ("angle_rad", "angle_sd_rad", "scale", "shift_down_px", "shift_right_px", "content", "content_sd", "class_probabilities")
-    return {name: outputs.get(name) for name in names} | {name: outputs[name] for name in ("latent_mean", "latent_sd")}
 
 
 def _classes(probabilities: Float32 | None, valid: Bool) -> Int64 | None:

@@ -10,8 +10,8 @@ from dichroic.bundle import LatentSection
 from dichroic.bundle.arrays import Arrays
 from services.engine.model import Identity, ServingModel
 from services.engine.repository import Repository
-from services.latent.answers import Classified, Decoded, Encoded, Float32, Manifold, Reconstructed, Regressed, most_probable
-from services.latent.frames import EncodedFrame, FrameEncoder, LatentMap, encoded_fields
+from services.latent.answers import Classified, Decoded, Encoded, Float32, Manifold, Reconstructed, Regressed, encoded_fields, most_probable
+from services.latent.frames import EncodedFrame, FrameEncoder, LatentMap
 from services.latent.inputs import Given, NDArray, data_dtype, decoder_inputs, encoder_inputs
 from services.latent.manifold import Grid
 from services.latent.novelty import HeldOutErrors
@@ -43,20 +43,8 @@ class LatentRoom:
         with self._repository.lease_with(LatentSection, model_name, model_version) as (model, latent):
             outputs = await model.run(*encoder_inputs(latent, given, "encode"), deadline)
             probabilities = outputs.get("class_probabilities")
-            return Encoded(
-                model.identity,
-                outputs.get("angle_rad"),
-                outputs.get("angle_sd_rad"),
-                outputs.get("scale"),
-                outputs.get("shift_down_px"),
-                outputs.get("shift_right_px"),
-                outputs.get("content"),
-                outputs.get("content_sd"),
-                outputs["latent_mean"],
-                outputs["latent_sd"],
-                probabilities,
-                None if probabilities is None else most_probable(probabilities),
-            )
+            index = None if probabilities is None else most_probable(probabilities)
+            return Encoded(model.identity, class_index=index, **encoded_fields(outputs))
 
     async def decode(self, model_name: str, model_version: int, given: Given, deadline: float) -> Decoded:
         """Content, pose, class and conditions to images or spectra.

@@ -102,7 +102,11 @@ def streamed(method: Callable[[Servicer, Requests, Context], Responses]) -> Call
     @functools.wraps(method)
     async def wrapper(servicer: Servicer, requests: Requests, context: Context) -> None:
         started = time.perf_counter()
-        status, model_name = "OK", ""
+        model_name = ""
+
+        def count(status: str) -> None:
+            metrics.count("grpc", method.__name__, known_model(servicer.server, model_name), status, time.perf_counter() - started)
+
         metrics.STREAMS.inc()
         try:
             servicer.server.check_open()
@@ -112,12 +116,13 @@ def streamed(method: Callable[[Servicer, Requests, Context], Responses]) -> Call
                     await context.write(response)
         except BaseException as error:
             problem = named(error)
-            status = problem.status
+            count(problem.status)
             code, text, trailing = abort_arguments(problem)
             await context.abort(code, text, trailing)
+        else:
+            count("OK")
         finally:
             metrics.STREAMS.dec()
-            metrics.count("grpc", method.__name__, known_model(servicer.server, model_name), status, time.perf_counter() - started)
 
     return wrapper
 

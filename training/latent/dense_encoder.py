@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from training.errors import InputError
 from training.latent.circles import Circles
-from training.latent.encoders import SD_FLOOR, Posterior
+from training.latent.encoders import GaussianHeads, Posterior
 from training.latent.specification import ModelSpecification
 
 _KERNEL, _LAST_KERNEL = 4, 3
@@ -46,7 +46,7 @@ def check_dense(specification: ModelSpecification) -> None:
         )
 
 
-class DenseEncoder(nn.Module):
+class DenseEncoder(GaussianHeads):
     """q(z|x) = N(μ(x), σ(x)²) as `Encoder`, of a window as anywhere in a frame."""
 
     kernels: Tensor
@@ -103,16 +103,6 @@ class DenseEncoder(nn.Module):
         for layer in self.dense:
             features = functional.relu(layer(features))
         return features
-
-    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and σ (m, L) of what `maps` gave for m windows, (m, F)."""
-        mean = self.mean(features)
-        if self.direction is not None:
-            point = self.direction(features)
-            mean = torch.cat((self.raw_per_turn * torch.atan2(point[:, :1], point[:, 1:]), mean[:, 1:]), dim=1)
-        if self.cosine is not None:
-            mean = self.circles.directions(mean, self.cosine(features))
-        return mean, functional.softplus(self.deviation(features)) + SD_FLOOR
 
     def posterior(self, images: Tensor, context: Tensor | None = None) -> Posterior:
         """Of models with classes or angle bins, which a dense encoder is not for."""

@@ -38,7 +38,28 @@ class Posterior:
     log_q: Tensor
 
 
-class Encoder(nn.Module):
+class GaussianHeads(nn.Module):
+    """What encoders of one Gaussian do with their features; whoever inherits makes the heads."""
+
+    mean: nn.Linear
+    deviation: nn.Linear
+    direction: nn.Linear | None
+    cosine: nn.Linear | None
+    circles: Circles
+    raw_per_turn: float
+
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (n, F) to μ (n, L), circles in [−π, π] radians, and σ = softplus(·) (n, L): standard deviations, not log-variances."""
+        mean = self.mean(features)
+        if self.direction is not None:
+            point = self.direction(features)
+            mean = torch.cat((self.raw_per_turn * torch.atan2(point[:, :1], point[:, 1:]), mean[:, 1:]), dim=1)
+        if self.cosine is not None:
+            mean = self.circles.directions(mean, self.cosine(features))
+        return mean, functional.softplus(self.deviation(features)) + SD_FLOOR
+
+
+class Encoder(GaussianHeads):
     """q(z|x) = N(μ(x), σ(x)²): optional stride-2 convolutions, dense layers, and two heads; a third for classes and angle bins, two for targets.
 
     What the model is told beside the data (conditions; a target's value) enters in one more layer, before the Gaussians' heads alone: classes and
@@ -87,14 +108,7 @@ class Encoder(nn.Module):
         Returns:
             μ (n, L), circles in [−π, π] radians, and σ = softplus(·) (n, L): standard deviations, not log-variances.
         """
-        features = self._with(self._features(images), context)
-        mean = self.mean(features)
-        if self.direction is not None:
-            point = self.direction(features)
-            mean = torch.cat((self.raw_per_turn * torch.atan2(point[:, :1], point[:, 1:]), mean[:, 1:]), dim=1)
-        if self.cosine is not None:
-            mean = self.circles.directions(mean, self.cosine(features))
-        return mean, functional.softplus(self.deviation(features)) + SD_FLOOR
+        return self.heads(self._with(self._features(images), context))
 
     def posterior(self, images: Tensor, context: Tensor | None = None) -> Posterior:
         """The posterior of each image (n, h, w, c) with its context as in `forward`, of a model with classes or angle bins.

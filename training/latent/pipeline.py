@@ -7,18 +7,20 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dichroic.bundle import TrainingData
+from dichroic.bundle import Metric, TrainingData
 from dichroic.bundle.manifest import canonical_json
 from training.data.dataset import DataSet
 from training.data.folder import named_files
 from training.data.readers import read_data
 from training.errors import InputError
-from training.export.frame_models import single_stage
+from training.export.frame_models import FrameModels, single_stage
 from training.export.latent_bundle import Facts, write_latent_bundle
 from training.export.written import Written
 from training.fit_request import FitRequest
@@ -27,6 +29,8 @@ from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.columns import condition_columns, target_columns
 from training.latent.dense_encoder import check_dense
 from training.latent.figures import measure
+from training.latent.history import History
+from training.latent.model import InvariantVAE
 from training.latent.normalisation import normalised
 from training.latent.optimise import Fit, Fitted
 from training.latent.prepare import prepare_files
@@ -49,8 +53,43 @@ class Interrupted(KeyboardInterrupt):
         self.folder = folder
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What a fit hands over to be measured and written.
+
+    Attributes:
+        model: of single images.
+        history: what its epochs cost.
+        frames: models of windows of whole images; None: the bundle reads no frames.
+        further: figures beside the model's own, measured when they are asked for.
+    """
+
+    model: InvariantVAE
+    history: History
+    frames: FrameModels | None
+    further: Callable[[], tuple[Metric, ...]] = tuple
+
+
+# Given where checkpoints go, and the device.
+FitPrepared = Callable[[CheckpointStore, torch.device], Ready]
+
+
 def fit_latent(request: Request) -> Written:
     """Trains, measures, exports, checks and writes.
+
+    Raises:
+        InputError: anything the user can change.
+        Interrupted: by Ctrl-C; it says where the checkpoint lies.
+    """
+    return carry_through(request, lambda: _prepared(request))
+
+
+def carry_through(request: Request, load: Callable[[], tuple[Prepared, FitPrepared]]) -> Written:
+    """From data to bundle, whatever is fitted.
+
+    Args:
+        request: what the command line asked for.
+        load: reads the data. What it is measured on, and the fit.
 
     Raises:
         InputError: anything the user can change.
@@ -61,12 +100,14 @@ def fit_latent(request: Request) -> Written:
     device = choose_device(request.device)
     settle_torch(recipe.training.threads)
     began = time.monotonic()
-    prepared = prepare(request)
+    prepared, fit = load()
     fingerprint = fingerprint_of(recipe, prepared)
     # Beside the bundles, under a name no server lists, and another one for each recipe, seed and data: no fit overwrites another's.
     store = CheckpointStore(request.out / ".checkpoints" / f"{recipe.name}-{fingerprint[:12]}", fingerprint)
+    loaded = time.monotonic()
     try:
-        written = _fit_and_write(request, prepared, store, device, time.monotonic() - began)
+        ready = fit(store, device)
+        written = _measure_and_write(request, prepared, ready, {"data": loaded - began, "fit": time.monotonic() - loaded})
     except KeyboardInterrupt as error:
         raise Interrupted(store.folder) from error
     store.clear()
@@ -107,12 +148,20 @@ def fit_model(recipe: Recipe, prepared: Prepared, store: CheckpointStore, device
     return fit.run(resume=resume)
 
 
-def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore, device: torch.device, data_s: float) -> Written:
-    recipe = request.recipe
-    began = time.monotonic()
-    fitted = fit_model(recipe, prepared, store, device, resume=request.resume)
-    trained = time.monotonic()
-    metrics, calibration, novelty = measure(fitted.model, prepared, recipe.seed)
+def _prepared(request: Request) -> tuple[Prepared, FitPrepared]:
+    recipe, prepared = request.recipe, prepare(request)
+    window_px = recipe.data.window_px if isinstance(recipe.data, FileData) else None
+
+    def fit(store: CheckpointStore, device: torch.device) -> Ready:
+        fitted = fit_model(recipe, prepared, store, device, resume=request.resume)
+        return Ready(fitted.model, fitted.history, single_stage(fitted.model, window_px, prepared.pixel_size_nm))
+
+    return prepared, fit
+
+
+def _measure_and_write(request: Request, prepared: Prepared, ready: Ready, timings_s: dict[str, float]) -> Written:
+    recipe, began = request.recipe, time.monotonic()
+    metrics, calibration, novelty = measure(ready.model, prepared, recipe.seed)
     facts = Facts(
         name=recipe.name,
         card=recipe.card,
@@ -123,16 +172,15 @@ def _fit_and_write(request: Request, prepared: Prepared, store: CheckpointStore,
         remark=prepared.remark,
         quantity=prepared.quantity,
         pixel_size_nm=prepared.pixel_size_nm,
-        metrics=metrics,
+        metrics=metrics + ready.further(),
         calibration=calibration,
         novelty_threshold=None if novelty is None else novelty.threshold,
         novelty_false_alarm_rate=None if novelty is None else novelty.false_alarm_rate,
-        history=fitted.history,
-        timings_s={"data": data_s, "fit": trained - began, "measure": time.monotonic() - trained},
+        history=ready.history,
+        timings_s=timings_s | {"measure": time.monotonic() - began},
     )
     try:
-        window_px = recipe.data.window_px if isinstance(recipe.data, FileData) else None
-        return write_latent_bundle(request.out, fitted.model, facts, single_stage(fitted.model, window_px, prepared.pixel_size_nm))
+        return write_latent_bundle(request.out, ready.model, facts, ready.frames)
     except OSError as error:
         raise InputError(
             "CANNOT_WRITE", f"The bundle cannot be written to {request.out} ({error.strerror}); mend that and run again with --resume."

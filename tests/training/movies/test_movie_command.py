@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import zarr
 
+from benchmarks.processes import high_water_bytes
 from tests.toy_frames import ToyFrames, write_frames
 from training.__main__ import main
 from training.local_service import LocalService, running_service
@@ -115,15 +116,6 @@ def test_a_run_that_is_killed_goes_on_with_nothing_encoded_twice_or_lost(home: H
         frame = np.asarray(zarr.open_array(home.folder / "movie.zarr", mode="r")[20])
         found = np.asarray(one.groups[0]["latent_mean"][20]).reshape(-1, 2)[:3]
     np.testing.assert_allclose(found, TOY.encode_frame(frame, centres, float(WINDOW), 2)["latent_mean"], atol=1e-4)
-
-
-def high_water_bytes(pid: int) -> int:
-    """The largest resident set of a process so far; 0 once it is gone."""
-    try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    except OSError:
-        return 0
-    return int(found.group(1)) * 1024 if found else 0
 
 
 def settled(home: Home) -> int:
