@@ -86,8 +86,8 @@ def graphs_of(head: str, side: int) -> tuple[Graphs, int]:
     import torch  # noqa: PLC0415
 
     from dichroic.bundle import Preprocessing  # noqa: PLC0415
+    from training.data.windows import grid_axis  # noqa: PLC0415
     from training.export.dense_graphs import maps_core  # noqa: PLC0415
-    from training.export.frame_answers import grid  # noqa: PLC0415
     from training.export.frame_graphs import frame_graphs  # noqa: PLC0415
     from training.export.frame_models import FrameModels, StageModel  # noqa: PLC0415
     from training.export.frame_specs import frame_signatures  # noqa: PLC0415
@@ -116,7 +116,7 @@ def graphs_of(head: str, side: int) -> tuple[Graphs, int]:
     names = [spec.name for spec in declared["encode.uint8"].outputs]
     runners = {name: GraphRunner(data, weights, names) for name, data in files.items()}
     frame = smooth_pictures((1, side, side, 1), (WINDOW, WINDOW), "uint8", scale, np.random.default_rng(0))[0, :, :, 0]
-    along = grid(side, WINDOW, STRIDE)
+    along = grid_axis(side, WINDOW, STRIDE)
     centres = np.stack(np.meshgrid(along, along, indexing="ij"), axis=2).reshape(-1, 2).astype(np.float32)
     cut = np.lib.stride_tricks.sliding_window_view(frame, (WINDOW, WINDOW))[::STRIDE, ::STRIDE].reshape(-1, WINDOW, WINDOW)
     window = np.full(len(centres), WINDOW, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,10 +79,16 @@ def lengths_in_px(windows_nm: Sequence[float], pixel_size_nm: float | None, name
     return tuple(float(window / pixel_size_nm) for window in windows_nm)
 
 
+def grid_axis(side_px: int, window_px: float, stride_px: float) -> Array:
+    """Middles (m,) float64 of windows along an axis: the first half a window from the border, then a stride farther while inside; maybe none."""
+    count = math.floor((side_px - window_px + TOLERANCE_PX) / stride_px) + 1
+    found: Array = window_px / 2 + stride_px * np.arange(max(0, count))
+    return found
+
+
 def grid_centres(shape: tuple[int, ...], window_px: float, pitch_px: float) -> Array:
     """Centres (n, 2) float64 of a grid in reading order: the first half a window from the border, then every `pitch_px` while inside."""
-    axes = [window_px / 2 + pitch_px * np.arange(int((side - window_px + TOLERANCE_PX) // pitch_px) + 1) for side in shape[:2]]
-    rows, columns = np.meshgrid(*axes, indexing="ij")
+    rows, columns = np.meshgrid(*(grid_axis(side, window_px, pitch_px) for side in shape[:2]), indexing="ij")
     return np.stack([rows.ravel(), columns.ravel()], axis=1)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from dichroic.bundle import Preprocessing, Signature
+from training.data.resample import TOLERANCE_PX
 from training.export.compose import Parts
-from training.export.frame_answers import TOLERANCE_PX
 from training.export.frame_front import add_front, add_range, add_tap_count
 from training.export.frame_windows import add_frame_shifts, pruned
 from training.export.graphs import exported, value_info

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dichroic.bundle import Preprocessing, Signature
+from training.data.windows import grid_axis
 from training.export.frame_front import CONSTANT
 from training.export.frame_models import FrameModels
 from training.export.modules import Encode, input_range
@@ -21,8 +22,6 @@ from training.latent.model import InvariantVAE
 Array = np.ndarray[Any, np.dtype[Any]]
 # The variance of a descriptor, normalised, up to which it counts as constant: a standard deviation of 1e-5 of the input range.
 CONSTANT_VARIANCE = 1e-10
-# How far a window may stand out of its frame, pixels.
-TOLERANCE_PX = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class FrameReference:
         """Of frames of one size: window by window, at the centres that the graph has."""
         frames, window = inputs["frames"], float(inputs["window_px"][0])
         stride = model.specification.dense_stride_px * window / model.specification.height_px
-        rows, columns = (grid(side, window, stride) for side in frames.shape[1:3])
+        rows, columns = (grid_axis(side, window, stride) for side in frames.shape[1:3])
         centres = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=2).reshape(-1, 2)
         windows = np.full(len(centres), inputs["window_px"][0])
         values = torch.cat([self.descriptors(model, dtype, frame, centres, windows) for frame in frames])
@@ -97,10 +96,3 @@ class FrameReference:
         exact = values.double()
         variance = torch.square(exact - exact.mean(dim=(1, 2), keepdim=True)).mean(dim=(1, 2, 3))
         return torch.where(variance > CONSTANT_VARIANCE, 1 - error / torch.clamp(variance, min=CONSTANT_VARIANCE), 0.0)
-
-
-def grid(side: int, window: float, stride: float) -> Array:
-    """Middles of the windows along one axis of a frame, pixels: w/2, then one stride further while the window lies inside."""
-    count = int(np.floor((side - window + TOLERANCE_PX) / stride)) + 1
-    found: Array = window / 2 + stride * np.arange(max(0, count))
-    return found

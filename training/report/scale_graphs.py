@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.dataset import Array
+from training.data.resample import TOLERANCE_PX
 from training.errors import InputError
 from training.report.graphs import LatentGraphs
-
-# A window may stand out of its frame by this, pixels: lengths are float32 in the graphs.
-_TOLERANCE_PX = 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,8 @@ class ScaleGraphs:
         bad = ~np.isfinite(self.frame.values if self.frame.values.ndim == 2 else self.frame.values.sum(axis=2))
         table = np.zeros((bad.shape[0] + 1, bad.shape[1] + 1), np.int64)
         table[1:, 1:] = bad.cumsum(axis=0).cumsum(axis=1)
-        first = np.floor(centres - window_px / 2 + _TOLERANCE_PX).astype(np.int64).clip(0)
-        last = np.minimum(np.ceil(centres + window_px / 2 - _TOLERANCE_PX).astype(np.int64), bad.shape)
+        first = np.floor(centres - window_px / 2 + TOLERANCE_PX).astype(np.int64).clip(0)
+        last = np.minimum(np.ceil(centres + window_px / 2 - TOLERANCE_PX).astype(np.int64), bad.shape)
         (top, left), (bottom, right) = first.T, last.T
         spoilt: Array = (table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]) > 0
         return spoilt
@@ -120,7 +118,7 @@ def stage_windows(graphs: LatentGraphs, frame: Frame) -> tuple[float, ...]:
             lengths.append(stage.window_px)
         else:
             raise InputError("PIXEL_SIZE_REQUIRED", f"The stages' windows are in nm, and {frame.name} tells no pixel size; give a file that does.")
-    if lengths[-1] > frame.side_px + _TOLERANCE_PX:
+    if lengths[-1] > frame.side_px + TOLERANCE_PX:
         height, width = frame.values.shape[:2]
         raise InputError("IMAGES_TOO_SMALL", f"{frame.name} has images of {height} × {width} px; the longest window is {lengths[-1]:.4g} px of them.")
     return tuple(min(float(length), float(frame.side_px)) for length in lengths)

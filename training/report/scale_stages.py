@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.data.dataset import Array
+from training.data.windows import grid_axis, grid_centres
 from training.report.scale_graphs import ScaleGraphs, content_of
 from training.scales.statistics.alignment import alignments
 from training.scales.statistics.correlation import correlation_length
@@ -70,12 +71,9 @@ class Stage:
 
 def grid_over(shape: tuple[int, ...], window_px: float, most: int) -> Grid:
     """A grid of centres whose windows lie in a frame (h, w[, c]), at most `most` along its shorter side and no nearer than a pixel."""
-    free = [side - window_px for side in shape[:2]]
-    stride = max(1.0, min(free) / (most - 1))
-    rows, columns = (math.floor(side / stride + 1e-9) + 1 for side in free)
-    down, right = (window_px / 2 + stride * np.arange(count) for count in (rows, columns))
-    centres = np.stack(np.meshgrid(down, right, indexing="ij"), axis=-1).reshape(-1, 2)
-    return Grid(centres, rows, columns, stride, window_px)
+    stride = max(1.0, (min(shape[:2]) - window_px) / (most - 1))
+    rows, columns = (len(grid_axis(side, window_px, stride)) for side in shape[:2])
+    return Grid(grid_centres(shape, window_px, stride), rows, columns, stride, window_px)
 
 
 def stages_over(scales: ScaleGraphs) -> tuple[Stage, ...]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from training.data.windows import WindowedImage, Windows, cut_descriptors, grid_centres, lengths_in_px, split_windows, whole_windows
+from training.data.windows import WindowedImage, Windows, cut_descriptors, grid_axis, grid_centres, lengths_in_px, split_windows, whole_windows
 from training.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -113,3 +115,11 @@ def test_lengths_in_nm_need_a_pixel_size(size_nm: float | None, reason: str) -> 
     with pytest.raises(InputError, match=r"scan\.h5") as caught:
         lengths_in_px((100.0,), size_nm, "scan.h5")
     assert caught.value.reason == reason
+
+
+def test_places_of_the_grid() -> None:
+    np.testing.assert_allclose(grid_axis(64, 16, 8), 8 + 8 * np.arange(7))
+    np.testing.assert_allclose(grid_axis(63, 16, 8), 8 + 8 * np.arange(6))
+    np.testing.assert_allclose(grid_axis(16, 16, 8), [8])
+    assert len(grid_axis(10, 10 / 3, 10 / 3)) == 3  # rounding takes no window away
+    assert math.isclose(grid_axis(10, 10 / 3, 10 / 3)[-1] + 10 / 6, 10)

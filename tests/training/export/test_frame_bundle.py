@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,8 @@ from services.engine.loader import Loader
 from services.engine.model import LoadedBundle
 from tests.training.export.exported import facts_for, make_model
 from tests.training.frames.definition import by_definition
-from training.export.frame_answers import FrameReference, grid
+from training.data.windows import grid_axis
+from training.export.frame_answers import FrameReference
 from training.export.frame_models import FrameModels, StageModel, single_stage
 from training.export.frame_parity import check_frame_parity
 from training.export.latent_bundle import write_latent_bundle
@@ -126,7 +126,7 @@ def test_a_dense_map_is_what_the_windows_tell(made: Made, dtype: str, window: fl
     if dtype == "float32":
         frame[20, 7] = np.nan
     length = np.full(1, window, np.float32)
-    rows, columns = (grid(side, float(length[0]), STRIDE * float(length[0]) / SIZE) for side in frame.shape)
+    rows, columns = (grid_axis(side, float(length[0]), STRIDE * float(length[0]) / SIZE) for side in frame.shape)
     centre = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=2).reshape(-1, 2).astype(np.float32)
     alone = made.run(f"frame_1.{dtype}", frame=frame, centre_px=centre, window_px=np.full(len(centre), window, np.float32))
     maps = made.run(f"dense_1.{dtype}", frames=frame[None], window_px=length)
@@ -176,11 +176,3 @@ def test_only_models_of_patches_of_images_read_frames(made: Made) -> None:
     assert single.section.stages[0].model_dump() == {"window_px": float(SIZE), "window_nm": 2.5 * SIZE}
     assert single_stage(model, None, 2.5) is None
     assert single_stage(make_model(ModelSpecification(12, 16, encoder_widths=(4,), decoder_widths=(4,))), 12, None) is None
-
-
-def test_places_of_the_grid() -> None:
-    np.testing.assert_allclose(grid(64, 16, 8), 8 + 8 * np.arange(7))
-    np.testing.assert_allclose(grid(63, 16, 8), 8 + 8 * np.arange(6))
-    np.testing.assert_allclose(grid(16, 16, 8), [8])
-    assert len(grid(10, 10 / 3, 10 / 3)) == 3  # rounding takes no window away
-    assert math.isclose(grid(10, 10 / 3, 10 / 3)[-1] + 10 / 6, 10)
