@@ -15,6 +15,8 @@ TAG ?= dichroic:$(RUNTIME)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
+# Where this is set, as in many containers, every process would compile all that it imports once more: 2 to 3 s for torch, as much for BentoML.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo loop home serve test lint types format bundles bench image bento protos lock hooks clean

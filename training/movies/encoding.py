@@ -23,6 +23,9 @@ from training.movies.tracks import Tracks
 IN_FLIGHT_BYTES = 64 << 20
 MOST_IN_FLIGHT = 8
 
+# t, from 0, and the frame.
+Frames = Iterator[tuple[int, Array]]
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -33,16 +36,16 @@ class Answer:
     error: DichroicError | None = None
 
 
-def encoded(client: Client, movie: MovieFile, asked: Asked, wanted: Array, tracks: Tracks | None) -> Iterator[Answer]:
-    """Every frame t where `wanted` (t,) bool is true, in order. With tracks the maps have a row for each that is present in the frame.
+def encoded(client: Client, asked: Asked, frames: Frames, tracks: Tracks | None, most: int) -> Iterator[Answer]:
+    """The frames' answers, in order, with `most` of them on their way. With tracks the maps have a row for each that is present in the frame.
 
     Raises:
         InputError: a frame that cannot be encoded, or another model than was asked; and what reading the movie raises.
         DichroicError: the service cannot be reached or stops.
     """
     if tracks is not None and tracks.move:
-        return _one_by_one(client, movie, asked, wanted, tracks)
-    return _streamed(client, movie, asked, wanted, None if tracks is None else tracks.at(0)[1])
+        return _one_by_one(client, asked, frames, tracks, most)
+    return _streamed(client, asked, frames, None if tracks is None else tracks.at(0)[1], most)
 
 
 def credit(movie: MovieFile) -> int:
@@ -51,10 +54,10 @@ def credit(movie: MovieFile) -> int:
     return max(1, min(MOST_IN_FLIGHT, IN_FLIGHT_BYTES // frame_bytes))
 
 
-def _streamed(client: Client, movie: MovieFile, asked: Asked, wanted: Array, centres_px: Array | None) -> Iterator[Answer]:
-    frames = (StreamFrame(frame, frame_id=str(t)) for t, frame in movie.runs(wanted))
+def _streamed(client: Client, asked: Asked, numbered: Frames, centres_px: Array | None, most: int) -> Iterator[Answer]:
+    frames = (StreamFrame(frame, frame_id=str(t)) for t, frame in numbered)
     where = _where(asked) | {"centres_px": centres_px}
-    for answer in client.stream_encode(asked.name, frames, max_in_flight=credit(movie), version=asked.version, **where):
+    for answer in client.stream_encode(asked.name, frames, max_in_flight=most, version=asked.version, **where):
         t = int(answer.frame_id)
         if answer.error is not None:
             yield Answer(t, (), _again(t, answer.error))
@@ -63,7 +66,7 @@ def _streamed(client: Client, movie: MovieFile, asked: Asked, wanted: Array, cen
         yield Answer(t, answer.maps)
 
 
-def _one_by_one(client: Client, movie: MovieFile, asked: Asked, wanted: Array, tracks: Tracks) -> Iterator[Answer]:
+def _one_by_one(client: Client, asked: Asked, numbered: Frames, tracks: Tracks, most: int) -> Iterator[Answer]:
     """A stream's header has the centres of all its frames, so frames whose centres move are calls of their own."""
     where = _where(asked) | {"version": asked.version, "timeout_s": None}
     on_their_way: deque[tuple[int, Future[FrameEncoding]]] = deque()
@@ -79,10 +82,10 @@ def _one_by_one(client: Client, movie: MovieFile, asked: Asked, wanted: Array, t
         _check_model(asked, found.model.digest)
         return Answer(t, found.maps)
 
-    with ThreadPoolExecutor(max_workers=credit(movie)) as pool:
+    with ThreadPoolExecutor(max_workers=most) as pool:
         try:
-            for t, frame in movie.runs(wanted):
-                if len(on_their_way) == credit(movie):
+            for t, frame in numbered:
+                if len(on_their_way) == most:
                     yield oldest()
                 on_their_way.append((t, pool.submit(client.encode_frame, asked.name, frame, centres_px=tracks.at(t)[1], **where)))
             while on_their_way:

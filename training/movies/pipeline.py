@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,9 +21,10 @@ from training.data.readers import MovieFile, open_movie
 from training.errors import InputError
 from training.local_service import service_address
 from training.movies.asked import Asked, Wish, asked_of
-from training.movies.encoding import encoded
+from training.movies.encoding import credit, encoded
 from training.movies.frame_maps import arrays_of, windows_of
 from training.movies.maps_file import MapsFile, check_name, create, reopen
+from training.movies.stopping import Stop, stop_on_interrupt
 from training.movies.tracks import Tracks, read_tracks
 
 # A service that is too busy is asked again so often without one frame answered in between.
@@ -90,8 +92,8 @@ def encode_movie(request: Request) -> Written:
             run = _Run(client, movie, asked, tracks, request.out)
             started = time.monotonic()
             try:
-                with run:
-                    count = run.all_frames()
+                with run, stop_on_interrupt() as stop:
+                    count = run.all_frames(stop)
             except KeyboardInterrupt as error:
                 raise Interrupted(request.out, int(run.done.sum()), movie.shape[0]) from error
             seconds = time.monotonic() - started
@@ -124,12 +126,18 @@ class _Run:
         if self._file is not None:
             self._file.__exit__(kind, error, trace)
 
-    def all_frames(self) -> int:
-        """Encodes what is missing, again where the service was too busy. Returns how many frames."""
+    def all_frames(self, stop: Stop) -> int:
+        """Encodes what is missing, again where the service was too busy. Returns how many frames.
+
+        Raises:
+            KeyboardInterrupt: it was asked to stop before all were done.
+        """
         frames, before, tries = self._movie.shape[0], int(self.done.sum()), 0
         with tqdm(total=frames, initial=before, desc="movie", unit="frame", disable=None) as bar:
             while not self.done.all():
-                had, delay_s = int(self.done.sum()), self._missing(bar)
+                had, delay_s = int(self.done.sum()), self._missing(bar, stop)
+                if stop.asked and not self.done.all():
+                    raise KeyboardInterrupt
                 tries = 0 if self.done.sum() > had else tries + 1
                 if tries == MOST_TRIES:
                     raise InputError("QUEUE_FULL", f"The service is too busy: {had} of {frames} frames are done; go on later with --resume.")
@@ -137,12 +145,13 @@ class _Run:
                     time.sleep(delay_s)
         return frames - before
 
-    def _missing(self, bar: tqdm[None]) -> float:
-        """One stream of all that is missing. Returns the seconds after which the service wants to be asked again, 0 if it does not."""
+    def _missing(self, bar: tqdm[None], stop: Stop) -> float:
+        """One stream of what is missing, until it is to stop. Returns after how many seconds the service wants to be asked again, or 0."""
         delay_s = 0.0
         if self._file is not None:
             self._absent(bar)
-        for answer in encoded(self._client, self._movie, self._asked, ~self.done & self._present(), self._tracks):
+        frames = takewhile(lambda _: not stop.asked, self._movie.runs(~self.done & self._present()))
+        for answer in encoded(self._client, self._asked, frames, self._tracks, credit(self._movie)):
             if answer.error is not None:
                 delay_s = max(delay_s, answer.error.retry_delay_s or 0.0)
                 continue

@@ -25,6 +25,7 @@ from training.__main__ import main
 from training.local_service import LocalService, running_service
 from training.movies.encoding import MOST_IN_FLIGHT
 from training.movies.maps_file import HELD_FRAMES, reopen
+from training.movies.stopping import STOPPING, stop_on_interrupt
 
 ROOT = Path(__file__).parents[3]
 FRAMES, SIDE, WINDOW = 300, 512, 32
@@ -129,14 +130,44 @@ def settled(home: Home) -> int:
 
 @pytest.mark.usefixtures("interrupts_heard")
 def test_ctrl_c_leaves_a_file_to_go_on_with(home: Home) -> None:
-    process = home.start("stopped.zarr", "--no-picture")
-    home.until_done("stopped.zarr", process, 1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    before = settled(home)
+    with home.start("stopped.zarr", "--no-picture") as process:
+        home.until_done("stopped.zarr", process, 1)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     kept = done(home.folder / "stopped.zarr")
+    # What was on its way is waited for: nothing is encoded in vain.
+    assert len(kept) == settled(home) - before < FRAMES
     assert f"{len(kept)} of {FRAMES} frames are done" in errors.decode()
+    assert STOPPING in errors
     assert "--resume" in errors.decode()
+
+
+@pytest.mark.usefixtures("interrupts_heard")
+def test_only_the_second_ctrl_c_breaks_in() -> None:
+    with stop_on_interrupt() as stop:
+        assert not stop.asked
+        signal.raise_signal(signal.SIGINT)
+        assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_on_interrupt() as stop:
+            signal.raise_signal(signal.SIGINT)
+        assert not stop.asked
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
