@@ -1,5 +1,7 @@
 """Parity and speed of bundles on a GPU: every signature on CPU and on CUDA, the same rows, the manifest's own golden examples replayed on both.
 
+Rows are random, or, of graphs that read whole frames, places in one frame of 1024 x 1024 pixels.
+
 `python -m benchmarks.gpu [--bundles bundles] [--out benchmarks/results/gpu.json]`
 
 Where there is no usable GPU it says so, exits 0 and writes nothing.
@@ -18,11 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from dichroic.bundle import versions_in
+from dichroic.bundle import TensorSpec, versions_in
+from dichroic.bundle.arrays import Arrays
+from dichroic.bundle.tensors import FixedSpec
+from dichroic.errors import BundleRefusedError
 from services.engine.device import ChosenDevice, DeviceError, choose_device
-from services.engine.graph import empty_inputs
 from services.engine.loader import Loader
 from services.engine.runtime import Runtime
+from services.mechanism.posterior import make_fixed
+
+FRAME_PX, WINDOW_PX = 1024, 64
 
 
 def main() -> None:
@@ -37,14 +44,19 @@ def main() -> None:
     except DeviceError as error:
         print(f"no GPU, nothing measured: {error}")
         return
-    rows = [row for folder in folders(arguments.bundles) for row in compare(folder, cuda, arguments.repeats)]
+    rows: list[dict[str, Any]] = []
+    for folder in folders(arguments.bundles):
+        try:
+            rows += compare(folder, cuda, arguments.repeats)
+        except BundleRefusedError as error:
+            print(f"{folder}: {error}")
     found = {"device": gpu_name(), "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "rows": rows}
     arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"{found['device']}, {found['date']}")
-    print(f"{'bundle':<12}{'signature':<22}{'rows':>6}{'cpu ms':>10}{'cuda ms':>10}{'ratio':>8}{'difference/range':>18}")
+    print(f"{'bundle':<15}{'signature':<24}{'rows':>6}{'cpu ms':>10}{'cuda ms':>10}{'ratio':>8}{'difference/range':>18}")
     for row in rows:
         times = f"{row['cpu_ms']:>10.2f}{row['cuda_ms']:>10.2f}{row['cpu_ms'] / row['cuda_ms']:>8.1f}"
-        print(f"{row['bundle']:<12}{row['signature']:<22}{row['rows']:>6}{times}{row['difference']:>18.1e}")
+        print(f"{row['bundle']:<15}{row['signature']:<24}{row['rows']:>6}{times}{row['difference']:>18.1e} of {row['of']}")
 
 
 def folders(bundles: Path) -> list[Path]:
@@ -54,37 +66,54 @@ def folders(bundles: Path) -> list[Path]:
 
 
 def compare(folder: Path, cuda: ChosenDevice, repeats: int) -> list[dict[str, Any]]:
-    """Loading alone replays the golden examples on the device; then the same random rows go through both."""
-    on_cpu = Loader(ChosenDevice("cpu", False, 1), 256).load(folder).runtimes
-    on_gpu = Loader(cuda, 256).load(folder).runtimes
-    return [one(folder.parent.name, on_cpu[name], on_gpu[name], rows, repeats) for name in sorted(on_cpu) for rows in (1, on_cpu[name].max_batch)]
+    """Loading alone replays the golden examples on the device; then the same rows go through both."""
+    cpu, gpu = (Loader(device, 256, make_fixed={"mechanism": make_fixed}).load(folder) for device in (ChosenDevice("cpu", False, 1), cuda))
+    found = []
+    for name, runtime in sorted(cpu.runtimes.items()):
+        for rows in sorted({1, runtime.most_rows(*given(runtime, 1)[::-1])}):
+            inputs, fixed = given(runtime, rows)
+            found.append({"bundle": folder.parent.name, "signature": name, "rows": rows, **one(runtime, gpu.runtimes[name], inputs, fixed, repeats)})
+    cpu.close()
+    gpu.close()
+    return found
 
 
-def one(bundle: str, cpu: Runtime, gpu: Runtime, rows: int, repeats: int) -> dict[str, Any]:
-    """One signature at one batch size; the difference is relative to each output's greatest absolute value, the worst of them."""
+def given(runtime: Runtime, rows: int) -> tuple[Arrays, Arrays | None]:
+    """Random rows, and the fixed inputs that come with a request; None: the bundle's own."""
     random = np.random.default_rng(0)
-    inputs = empty_inputs(cpu.signature, rows)
-    for spec in cpu.signature.inputs:
-        low, high = spec.range_low, spec.range_high
-        values = random.uniform(-1 if low is None else low, 1 if high is None else high, inputs[spec.name].shape)
-        inputs[spec.name] = values.astype(spec.dtype)
-    first, second = cpu.run(inputs), gpu.run(inputs)
-    difference = max(float(np.max(np.abs(first[name] - second[name])) / max(np.max(np.abs(first[name])), 1e-12)) for name in first)
-    took = {device: statistics.median(seconds(runtime, inputs) for _ in range(repeats)) for device, runtime in (("cpu", cpu), ("cuda", gpu))}
-    return {
-        "bundle": bundle,
-        "signature": cpu.name,
-        "rows": rows,
-        "cpu_ms": took["cpu"] * 1e3,
-        "cuda_ms": took["cuda"] * 1e3,
-        "difference": difference,
-    }
+    signature = runtime.signature
+    fixed = {spec.name: drawn(spec, 1, random)[0] for spec in signature.fixed} if signature.asks_for_fixed else None
+    return {spec.name: drawn(spec, rows, random) for spec in signature.inputs}, fixed
 
 
-def seconds(runtime: Runtime, inputs: dict[str, Any]) -> float:
+def drawn(spec: TensorSpec | FixedSpec, rows: int, random: np.random.Generator) -> Any:
+    """Values of one input in its range; places and windows inside a frame."""
+    shape = (rows, *(FRAME_PX if isinstance(axis, str) else axis for axis in spec.shape[1 if spec.shape[0] == "n" else 0 :]))
+    if spec.name == "window_px":
+        return np.full(shape, WINDOW_PX, spec.dtype)
+    if spec.name == "centre_px":
+        return random.uniform(WINDOW_PX, FRAME_PX - WINDOW_PX, shape).astype(spec.dtype)
+    low, high = (getattr(spec, name, None) for name in ("range_low", "range_high"))
+    if spec.dtype.startswith("float"):
+        return random.uniform(-1 if low is None else low, 1 if high is None else high, shape).astype(spec.dtype)
+    whole = np.iinfo(spec.dtype)
+    limits = whole.min if low is None else int(low), whole.max if high is None else int(high)
+    return random.integers(*limits, shape, spec.dtype, endpoint=True)
+
+
+def one(cpu: Runtime, gpu: Runtime, inputs: Arrays, fixed: Arrays | None, repeats: int) -> dict[str, Any]:
+    """The difference is relative to each output's greatest absolute value, the worst of them."""
+    first, second = cpu.run(inputs, fixed=fixed), gpu.run(inputs, fixed=fixed)
+    took = {device: statistics.median(seconds(runtime, inputs, fixed) for _ in range(repeats)) for device, runtime in (("cpu", cpu), ("cuda", gpu))}
+    differences = {name: float(np.max(np.abs(first[name] - second[name].astype(float))) / max(np.max(np.abs(first[name])), 1e-12)) for name in first}
+    worst = max(differences, key=lambda name: differences[name])
+    return {"cpu_ms": took["cpu"] * 1e3, "cuda_ms": took["cuda"] * 1e3, "difference": differences[worst], "of": worst}
+
+
+def seconds(runtime: Runtime, inputs: Arrays, fixed: Arrays | None) -> float:
     """One run, numpy in and out."""
     started = time.perf_counter()
-    runtime.run(inputs)
+    runtime.run(inputs, fixed=fixed)
     return time.perf_counter() - started
 
 

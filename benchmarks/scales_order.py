@@ -1,8 +1,8 @@
 """Issue 6: does it help to go from the shortest window to the longest? `python -m benchmarks.scales_order`.
 
-Each recipe is fitted in every order with as many optimiser steps in total: progressively, in reverse, each length from first weights ("cold"), one
-model of all lengths ("joint"), and one length alone for all steps ("single": the longest window's cold start at equal total compute). Held-out −ELBO
-at every window, several seeds, which draw blocks, weights, and drawn data, anew. Measured scans are looked up in DICHROIC_DATA and left out
+Each recipe is fitted in every order with as many epochs in total: progressively, in reverse, each length from first weights ("cold"), one model of
+all lengths ("joint"), one length alone for all of them ("single": the longest window's cold start at equal total compute). Held-out −ELBO at every
+window, several seeds, which draw blocks, weights, and drawn data, anew. Measured scans are looked up in DICHROIC_DATA and left out
 without it. Needs the extra `training`. Resumable: what is done is read from the JSON.
 """
 

@@ -10,17 +10,22 @@ ORDERS = ("progressive", "single", "cold", "joint", "reverse")
 _LEAST_SEEDS = 3
 _HEAD = """# Orders of training over window lengths
 
-Written by `python -m benchmarks.scales_order`. All orders take as many optimiser steps in total, of the same batches' size; the learning rate starts
-anew at each length. *progressive*: from the shortest window to the longest, each from the weights of the one before; *single*: the longest alone,
-from first weights, for all the steps; *cold*: each length from first weights, for its share of the steps; *joint*: one model of all lengths;
-*reverse*: from the longest. Held-out −ELBO, nats per descriptor; mean and standard deviation over seeds, which draw the held-out blocks, the weights
-and drawn data anew; differences are of the same seed.
+Written by `python -m benchmarks.scales_order`. Batches are of one size, and the learning rate starts anew at each length. *progressive*: from the
+shortest window to the longest, each from the weights of the one before; *single*: the longest alone, from first weights, for all the steps of the
+former; *cold*: each length from first weights, for its share of the steps; *joint*: one model of all lengths; *reverse*: from the longest. Where a
+recipe teaches the pose first (`[training.equivariance]`), *cold* and *joint* do that at every length, on top of as many steps as the others take.
+Held-out −ELBO, nats per descriptor; mean and standard deviation over seeds, which draw the held-out blocks, the weights and drawn data anew;
+differences are of the same seed.
 
 ## The longest window
 
-*Not worse*: the mean difference from *single*, a cold start at equal total compute, is less than two of its standard errors above 0.
+*Not worse*: the mean difference from *single*, a cold start at equal total compute, is less than two of its standard errors above 0. Where *cold*
+is better than *single*, more steps on the longest window alone only fit its training descriptors better; the difference from *cold* is then the one
+that tells what the way there is worth.
 
-| recipe | window | seeds | progressive | single | progressive − single | standard error | not worse | cold | joint | reverse |
+Differences have the standard error of their mean beside them.
+
+| recipe | window | seeds | progressive | single | progressive − single | not worse | cold | progressive − cold | joint | reverse |
 |---|---|---|---|---|---|---|---|---|---|---|"""
 
 
@@ -38,14 +43,24 @@ def page_of(rows: list[dict[str, Any]]) -> str:
 
 def _longest(name: str, rows: list[dict[str, Any]]) -> str:
     last = {order: {row["seed"]: row["negative_elbo"][-1] for row in rows if row["order"] == order} for order in ORDERS}
-    paired = np.array([last["progressive"][seed] - last["single"][seed] for seed in last["progressive"].keys() & last["single"].keys()])
-    error = float(paired.std(ddof=1) / np.sqrt(len(paired))) if len(paired) > 1 else float("nan")
+    paired = _paired(last["progressive"], last["single"])
     met = f"{len(paired)} of {_LEAST_SEEDS} seeds"
     if len(paired) >= _LEAST_SEEDS:
-        met = "yes" if paired.mean() <= 2 * error else "no"
-    difference = f"{paired.mean():+.2f}" if len(paired) else ""
-    first, second, *others = (_spread(list(last[order].values())) for order in ORDERS)
-    return f"| {name} | {rows[0]['windows'][-1]} | {len(paired)} | {first} | {second} | {difference} | {error:.2f} | {met} | {' | '.join(others)} |"
+        met = "yes" if paired.mean() <= 2 * _error(paired) else "no"
+    first, second, cold, joint, back = (_spread(list(last[order].values())) for order in ORDERS)
+    gaps = [f"{gap.mean():+.2f} ({_error(gap):.2f})" if len(gap) > 1 else "" for gap in (paired, _paired(last["progressive"], last["cold"]))]
+    told = (name, rows[0]["windows"][-1], len(paired), first, second, gaps[0], met, cold, gaps[1], joint, back)
+    return "| " + " | ".join(map(str, told)) + " |"
+
+
+def _paired(one: dict[int, float], other: dict[int, float]) -> Any:
+    """Differences of the same seed."""
+    return np.array([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+
+
+def _error(differences: Any) -> float:
+    """Of their mean."""
+    return float(differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def _every(name: str, order: str, rows: list[dict[str, Any]]) -> str:

@@ -35,6 +35,9 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 MAX_MESSAGE_BYTES: Final = 800
 MAX_VALUE_BYTES: Final = 200
 
+# What grpc.aio makes up where a message could not be sent because the call was over, if the status that says why has not been read by then.
+SEND_FAILED: Final = "Internal error from Core"
+
 # What gRPC itself, or a proxy, answers without details.
 _WITHOUT_DETAILS: Final[dict[grpc.StatusCode, type[DichroicError]]] = {
     grpc.StatusCode.UNAVAILABLE: ServerUnreachableError,
@@ -129,6 +132,8 @@ def from_rpc_error(error: grpc.RpcError | grpc.aio.AioRpcError) -> DichroicError
             return named
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "message larger than max" in text:
         return MessageTooLargeError(f"The message is larger than its receiver takes ({text}); send fewer rows at once.")
+    if code is grpc.StatusCode.INTERNAL and text == SEND_FAILED:
+        return ServerUnreachableError(f"The call ended while a message was being sent, and why did not arrive (gRPC: {text}). Call again.")
     if code in _WITHOUT_DETAILS:
         return _WITHOUT_DETAILS[code](_explained(code, text))
     return UnrecognisedError(f"{code.name}: {text}", metadata={"status": code.name})

@@ -124,6 +124,7 @@ def test_a_reason_from_a_newer_server_is_kept() -> None:
 @pytest.mark.parametrize(
     ("code", "text", "kind"),
     [
+        (grpc.StatusCode.INTERNAL, "Internal error from Core", ServerUnreachableError),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "SERVER: Received message larger than max (9 vs. 4)", MessageTooLargeError),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests", UnrecognisedError),
         (grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses", ServerUnreachableError),
