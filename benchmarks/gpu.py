@@ -51,12 +51,7 @@ def main() -> None:
         except BundleRefusedError as error:
             print(f"{folder}: {error}")
     found = {"device": gpu_name(), "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "rows": rows}
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"{found['device']}, {found['date']}")
-    print(f"{'bundle':<15}{'signature':<24}{'rows':>6}{'cpu ms':>10}{'cuda ms':>10}{'ratio':>8}{'difference/range':>18}")
-    for row in rows:
-        times = f"{row['cpu_ms']:>10.2f}{row['cuda_ms']:>10.2f}{row['cpu_ms'] / row['cuda_ms']:>8.1f}"
-        print(f"{row['bundle']:<15}{row['signature']:<24}{row['rows']:>6}{times}{row['difference']:>18.1e} of {row['of']}")
+    write(arguments.out, found, "Graphs on a GPU and on one CPU core", ("bundle", "signature", "rows"))
 
 
 def folders(bundles: Path) -> list[Path]:
@@ -115,6 +110,26 @@ def seconds(runtime: Runtime, inputs: Arrays, fixed: Arrays | None) -> float:
     started = time.perf_counter()
     runtime.run(inputs, fixed=fixed)
     return time.perf_counter() - started
+
+
+def write(path: Path, found: dict[str, Any], title: str, names: tuple[str, ...]) -> None:
+    """JSON, and a page of the same beside it, which is printed."""
+    *facts, (_, rows) = found.items()
+    head = "".join(f" {json.dumps(name)}: {json.dumps(value)},\n" for name, value in facts)
+    path.write_text("{\n" + head + ' "rows": [\n  ' + ",\n  ".join(map(json.dumps, rows)) + "\n ]\n}\n", encoding="utf-8")
+    lines = [
+        f"# {title}",
+        "",
+        f"{', '.join(str(value) for _, value in facts)}. Medians in ms; the largest difference, of the output's greatest value.",
+    ]
+    lines += ["", f"| {' | '.join(names)} | CPU | CUDA | CPU/CUDA | difference |", "|---" * (len(names) + 4) + "|"]
+    for row in rows:
+        first = " | ".join(str(row[name]) for name in names)
+        times = f"{row['cpu_ms']:.2f} | {row['cuda_ms']:.2f} | {row['cpu_ms'] / row['cuda_ms']:.1f}"
+        lines.append(f"| {first} | {times} | {row['difference']:.0e}, {row['of']} |")
+    page = "\n".join(lines) + "\n"
+    path.with_suffix(".md").write_text(page, encoding="utf-8")
+    print(page)
 
 
 def gpu_name() -> str:

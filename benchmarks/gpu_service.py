@@ -9,7 +9,6 @@ in its own process; one client asks. Where there is no usable GPU it says so, ex
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shutil
 import statistics
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu import gpu_name
+from benchmarks.gpu import gpu_name, write
 from dichroic import Client
 from services.engine.device import DeviceError, choose_device
 from training.data.cards import draw_cards
@@ -76,11 +75,7 @@ def main() -> None:
         cpu, cuda = (measured(bundles, device, arguments.repeats) for device in arguments.devices)
     rows = [{"call": name, "cpu_ms": cpu[name][0], "cuda_ms": cuda[name][0], **difference(cpu[name][1], cuda[name][1])} for name in cpu]
     found = {"device": gpu_name(), "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "rows": rows}
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"{found['device']}, {found['date']}\n{'call':<44}{'cpu ms':>10}{'cuda ms':>10}{'ratio':>8}  worst difference/range")
-    for row in rows:
-        times = f"{row['cpu_ms']:>10.2f}{row['cuda_ms']:>10.2f}{row['cpu_ms'] / row['cuda_ms']:>8.2f}"
-        print(f"{row['call']:<44}{times}  {row['difference']:.1e} of {row['of']}")
+    write(arguments.out, found, "The service on a GPU and on the CPU, as a client sees it", ("call",))
 
 
 def measured(bundles: Path, device: str, repeats: int) -> dict[str, tuple[float, Any]]:
