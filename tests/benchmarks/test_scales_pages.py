@@ -56,7 +56,7 @@ def order_rows(progressive: list[float]) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize(
     ("progressive", "told"),
-    [([9.0, 10.1, 11.0, 12.1], "| -0.95 | 0.03 | yes |"), ([11.0, 12.1, 13.0, 14.1], "| +1.05 | 0.03 | no |"), ([9.0, 10.1], "2 of 3 seeds")],
+    [([9.0, 10.1, 11.0, 12.1], "| -0.95 (0.03) | yes |"), ([11.0, 12.1, 13.0, 14.1], "| +1.05 (0.03) | no |"), ([9.0, 10.1], "2 of 3 seeds")],
 )
 def test_orders_are_compared_seed_by_seed(progressive: list[float], told: str) -> None:
     page = order_page(order_rows(progressive))
