@@ -34,6 +34,8 @@ class MicroBatcher:
         self._waiting: deque[Work] = deque()
         self._waiting_rows = 0
         self._running: asyncio.Future[tuple[list[SegmentResult], float]] | None = None
+        # What the lane goes on with at once: a run that is full, which nobody who comes later could join.
+        self._ready: asyncio.Future[tuple[list[SegmentResult], float]] | None = None
         self._take_is_due = False
         self._seconds_per_row = 0.0
         self._run_s: dict[tuple[int, int], float] = {}  # by _size_of a run: what such runs took lately
@@ -107,7 +109,7 @@ class MicroBatcher:
 
     def _take_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         # Not at once: every request that came in the same turn of the loop is then there to run together.
-        if self._running is None and not self._take_is_due:
+        if (self._running is None or self._ready is None) and not self._take_is_due:
             self._take_is_due = True
             loop.call_soon(self._take)
 
@@ -115,6 +117,7 @@ class MicroBatcher:
         self._take_is_due = False
         if self._running is None:
             self._start(self._next_segments(), may_run_here=True)
+        self._prepare()
 
     def _start(self, segments: list[Segment], *, may_run_here: bool) -> None:
         if not segments:
@@ -122,8 +125,25 @@ class MicroBatcher:
         if may_run_here and len(segments) == 1 and self._run_s.get(self._size_of(segments), QUICK_S) < QUICK_S:
             self._finished(segments, *self._run(segments))
             return
-        self._running = asyncio.get_running_loop().run_in_executor(self._runtime.lane, self._run, segments)
-        self._running.add_done_callback(lambda done: self._returned(segments, done))
+        self._running = self._on_lane(segments)
+
+    def _prepare(self) -> None:
+        """Hands the busy lane its next run, if that is full. Otherwise it would wait, idle, for the loop and for Python's lock."""
+        if self._running is not None and self._ready is None and self._next_is_full():
+            segments = self._next_segments()
+            self._ready = self._on_lane(segments) if segments else None
+
+    def _next_is_full(self) -> bool:
+        """Whether the work that is next fills a run alone."""
+        if not self._waiting:
+            return False
+        work = self._waiting[0]
+        return work.rows - work.given_rows >= self._runtime.most_rows(work.fixed, work.inputs)
+
+    def _on_lane(self, segments: list[Segment]) -> asyncio.Future[tuple[list[SegmentResult], float]]:
+        running = asyncio.get_running_loop().run_in_executor(self._runtime.lane, self._run, segments)
+        running.add_done_callback(lambda done: self._returned(segments, done))
+        return running
 
     def _next_segments(self) -> list[Segment]:
         now = self._now()
@@ -166,9 +186,11 @@ class MicroBatcher:
         return results, time.perf_counter() - started
 
     def _returned(self, segments: list[Segment], done: asyncio.Future[tuple[list[SegmentResult], float]]) -> None:
-        self._running = None
+        self._running, self._ready = self._ready, None
         # The next run before the answers of this one: writing those out would leave the lane idle.
-        self._start(self._next_segments(), may_run_here=False)
+        if self._running is None:
+            self._start(self._next_segments(), may_run_here=False)
+        self._prepare()
         self._finished(segments, *done.result())
 
     def _finished(self, segments: list[Segment], results: list[SegmentResult], duration_s: float) -> None:

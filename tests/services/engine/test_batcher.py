@@ -1,5 +1,7 @@
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -31,6 +33,14 @@ async def settled() -> None:
     """Lets every task that can run, run."""
     for _ in range(5):
         await asyncio.sleep(0)
+
+
+def hold_the_loop_until(happened: Callable[[], bool]) -> None:
+    """Ten seconds at most, and a little longer than that took."""
+    until = time.monotonic() + 10
+    while not happened() and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(0.02)
 
 
 async def test_what_waits_when_the_lane_frees_runs_together(runtime: Runtime, session: DoublingSession, recorder: Recorder) -> None:
@@ -92,6 +102,23 @@ async def test_no_run_takes_more_rows_than_the_bundle_allows(runtime: Runtime, s
     answer = await batcher.submit(rows(*range(21)), soon())
     assert [len(ran) for ran in session.ran] == [8, 8, 5]
     np.testing.assert_array_equal(answer["y"][:, 0], 2 * np.arange(21))
+
+
+async def test_the_lane_goes_on_with_a_full_run_while_the_loop_is_busy(runtime: Runtime, session: DoublingSession, recorder: Recorder) -> None:
+    batcher, _ = make(runtime, recorder)
+    full = [float(value) for value in range(runtime.max_batch)]
+    session.gate.clear()
+    submitted = [asyncio.create_task(batcher.submit(rows(7), soon()))]
+    await session.until_running()
+    submitted += [asyncio.create_task(batcher.submit(rows(*full), soon())) for _ in range(2)]
+    await settled()
+    session.gate.set()
+    hold_the_loop_until(lambda: len(session.ran) >= 2)
+    assert session.ran == [[7.0], full]  # one run ahead and no more: what is not begun can still be given up
+    answers = await asyncio.gather(*submitted)
+    assert session.ran == [[7.0], full, full]
+    assert [len(answer["y"]) for answer in answers] == [1, len(full), len(full)]
+    await batcher.drained()
 
 
 async def test_a_short_request_is_not_held_up_behind_a_long_one(runtime: Runtime, session: DoublingSession, recorder: Recorder) -> None:
