@@ -23,7 +23,6 @@ import numpy as np
 from dichroic.bundle import TensorSpec, versions_in
 from dichroic.bundle.arrays import Arrays
 from dichroic.bundle.tensors import FixedSpec
-from dichroic.errors import BundleRefusedError
 from services.engine.device import ChosenDevice, DeviceError, choose_device
 from services.engine.loader import Loader
 from services.engine.runtime import Runtime
@@ -44,12 +43,7 @@ def main() -> None:
     except DeviceError as error:
         print(f"no GPU, nothing measured: {error}")
         return
-    rows: list[dict[str, Any]] = []
-    for folder in folders(arguments.bundles):
-        try:
-            rows += compare(folder, cuda, arguments.repeats)
-        except BundleRefusedError as error:
-            print(f"{folder}: {error}")
+    rows = [row for folder in folders(arguments.bundles) for row in compare(folder, cuda, arguments.repeats)]
     found = {"device": gpu_name(), "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "rows": rows}
     write(arguments.out, found, "Graphs on a GPU and on one CPU core", ("bundle", "signature", "rows"))
 

@@ -105,11 +105,10 @@ def calls(client: Client, stack: ExitStack) -> dict[str, Call]:
     neighbours = np.tile(1.42 * np.column_stack([np.cos(turns), np.sin(turns)]), (256, 1, 1))
     whole, small = (random.integers(0, 256, (side, side), dtype=np.uint8) for side in (1024, 256))
 
-    session = stack.enter_context(client.session("patches_start", {name: points[name] for name in ("patch", "position", "age")}))
-
     def mechanisms(count: int) -> dict[str, Any]:
         return {name: points[name][:count] for name in ("patch", "position", "age")}
 
+    session = stack.enter_context(client.session("patches_start", mechanisms(256)))
     return {
         "encode cards, 1 image": lambda: client.encode("cards", images[:1]),
         "encode cards, 256 images": lambda: client.encode("cards", images),
