@@ -178,8 +178,8 @@ class Recipe(Section):
     def _direction_is_taught_to_an_angle(self) -> Self:
         if self.training.orientation.weight and self.model.angle_symmetry != 2:  # half a turn
             raise ValueError("[training.orientation] teaches a direction, which is the same after half a turn: set model.angle_symmetry = 2")
-        if self.training.orientation.weight and not (isinstance(self.data, FileData) and self.data.window_px):
-            raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px")
+        if self.training.orientation.weight and not (self.scales or (isinstance(self.data, FileData) and self.data.window_px)):
+            raise ValueError("[training.orientation] turns wider patches: it needs data from files with window_px, or [scales]")
         return self
 
     @model_validator(mode="after")

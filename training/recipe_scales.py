@@ -104,8 +104,8 @@ def check_scales(recipe: Recipe) -> None:
         raise ValueError("windows are cut from images alone: leave out model.input_kind and model.output_kind")
     if model.class_source:
         raise ValueError("[scales] is for models without classes: a window has no label. Leave out class_source")
-    if training.orientation.weight or training.alignment.is_on:
-        raise ValueError("[training.orientation] and [training.alignment] are for images of one length: leave them out with [scales]")
+    if training.alignment.is_on:
+        raise ValueError("[training.alignment] is for images of one length: leave it out with [scales]")
     if training.restarts > 1:
         raise ValueError("[scales] carries weights from stage to stage: leave out training.restarts")
 

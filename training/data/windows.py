@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Windows:
     Attributes:
         image: (n,) int64, which image, ascending.
         centres_px: (n, 2) float64, row and column of the middle.
-        windows_px: (n,) float64.
+        windows_px: (n,) float64; of windows to be turned, of what is cut.
     """
 
     image: Array
@@ -93,7 +93,14 @@ def grid_centres(shape: tuple[int, ...], window_px: float, pitch_px: float) -> A
 
 
 def split_windows(
-    images: Sequence[WindowedImage], size: int, count: int, held_out_fraction: float, seed: int, *, validation: bool
+    images: Sequence[WindowedImage],
+    size: int,
+    count: int,
+    held_out_fraction: float,
+    seed: int,
+    *,
+    validation: bool,
+    training_size: int | None = None,
 ) -> tuple[WindowSplit, ...]:
     """Chooses windows at each length.
 
@@ -107,6 +114,7 @@ def split_windows(
         held_out_fraction: wanted share of held-out windows, in (0, 1); there may be fewer.
         seed: chooses blocks and windows.
         validation: whether windows to choose by are set aside too, as many as are held out.
+        training_size: side of a training descriptor with pixels as large as the others', where those are cut wider, to be turned; None: `size`.
 
     Returns:
         One split for each length, in the order of `windows_px`.
@@ -116,21 +124,18 @@ def split_windows(
     """
     lengths = range(len(images[0].windows_px))
     # By length, then image: centres (n, 2), and for each purpose the rows of them that may be taken.
-    candidates = [[_candidates(image, index, size, held_out_fraction, seed, validation=validation) for index in lengths] for image in images]
+    wide = training_size or size
+    candidates = [[_candidates(image, index, (size, wide), held_out_fraction, seed, validation=validation) for index in lengths] for image in images]
     held_count = max(_FEWEST_HELD_OUT, round(count * held_out_fraction / (1 - held_out_fraction)))
     wanted = {"train": count, "validation": held_count if validation else 0, "held_out": held_count}
     shares = {part: _shares(images, [[len(rows[part]) for _, rows in each] for each in candidates], part, wanted[part]) for part in _PARTS}
-    return tuple(
-        WindowSplit(
-            *(
-                _drawn(
-                    images, [(each[index][0], each[index][1][part]) for each in candidates], index, shares[part], (seed, index, _PARTS.index(part))
-                )
-                for part in _PARTS
-            )
-        )
-        for index in lengths
-    )
+
+    def drawn(index: int, part: str) -> Windows:
+        own = [(each[index][0], each[index][1][part]) for each in candidates]
+        found = _drawn(images, own, index, shares[part], (seed, index, _PARTS.index(part)))
+        return replace(found, windows_px=wide / size * found.windows_px) if part == "train" and wide != size else found
+
+    return tuple(WindowSplit(*(drawn(index, part) for part in _PARTS)) for index in lengths)
 
 
 def whole_windows(images: Sequence[WindowedImage], count: int, seed: int) -> tuple[Windows, ...]:
@@ -166,28 +171,41 @@ def _grid(image: WindowedImage, index: int) -> Array:
     return grid_centres(image.values.shape, window, max(1.0, _PITCH * window))
 
 
-def _candidates(image: WindowedImage, index: int, size: int, fraction: float, seed: int, *, validation: bool) -> tuple[Array, dict[str, Array]]:
-    """Centres of one image at one length, and which of them may train, validate and be held out."""
+def _candidates(
+    image: WindowedImage, index: int, sizes: tuple[int, int], fraction: float, seed: int, *, validation: bool
+) -> tuple[Array, dict[str, Array]]:
+    """Centres of one image at one length, and which of them may train, validate and be held out; `sizes` of other and of training descriptors."""
+    size, wide = sizes
     longest = len(image.windows_px) - 1
     at_longest = _spans(image, _grid(image, longest), longest, size)
     shape, window = image.values.shape, image.windows_px[longest]
     outer = hold_out_blocks(*at_longest, window, shape, fraction, seed)
     centres = _grid(image, index)
     spans = _spans(image, centres, index, size)
-    train, held_out = outer.sides(*spans)
+    seen = _spans(image, centres, index, size, wide)  # by training
+    inside = _inside(image, centres, wide / size * image.windows_px[index])
+    held_out, train = outer.sides(*spans)[1], np.intersect1d(outer.sides(*seen)[0], inside)
     chosen = train[:0]
     if validation:
         inner_rows = outer.sides(*at_longest)[0]
         inner: Blocks = hold_out_blocks(*((first[inner_rows], stop[inner_rows]) for first, stop in at_longest), window, shape, fraction, seed + 1)
-        inner_train, inner_held = inner.sides(*spans)
-        train, chosen = np.intersect1d(train, inner_train), np.intersect1d(train, inner_held)
+        chosen = np.intersect1d(outer.sides(*spans)[0], inner.sides(*spans)[1])
+        train = np.intersect1d(train, inner.sides(*seen)[0])
     return centres, {"train": train, "validation": chosen, "held_out": held_out}
 
 
-def _spans(image: WindowedImage, centres: Array, index: int, size: int) -> tuple[Span, Span]:
-    window, shape = image.windows_px[index], image.values.shape
-    rows, columns = (touched_pixels(centres[:, axis], window, size, shape[axis]) for axis in (0, 1))
+def _spans(image: WindowedImage, centres: Array, index: int, size: int, wide: int | None = None) -> tuple[Span, Span]:
+    """Rows and columns that descriptors of one length touch, `wide` px across where they are cut wider than `size`."""
+    wide = wide or size
+    window, shape = wide / size * image.windows_px[index], image.values.shape
+    rows, columns = (touched_pixels(centres[:, axis], window, wide, shape[axis]) for axis in (0, 1))
     return rows, columns
+
+
+def _inside(image: WindowedImage, centres: Array, window_px: float) -> Array:
+    """Which of these centres (n, 2) have a window of this length inside the image, indices, ascending."""
+    reach = np.asarray(image.values.shape[:2]) - window_px / 2 + TOLERANCE_PX
+    return np.flatnonzero(((centres >= window_px / 2 - TOLERANCE_PX) & (centres <= reach)).all(axis=1))
 
 
 def _shares(images: Sequence[WindowedImage], available: list[list[int]], part: str, wanted: int) -> Array:

@@ -123,9 +123,11 @@ def _fit(
 
 
 def _training(training: Training, leg: Leg) -> Training:
-    """The recipe's for one leg: an encoder that comes with weights has been taught what turning and moving does to the pose."""
-    equivariance = training.equivariance.model_copy(update={"epochs": 0}) if leg.warm else training.equivariance
-    return training.model_copy(update={"epochs": leg.epochs, "equivariance": equivariance})
+    """The recipe's for one leg: an encoder that comes with weights has had its lessons."""
+    update: dict[str, object] = {"epochs": leg.epochs}
+    if leg.warm:
+        update |= {name: getattr(training, name).model_copy(update={"epochs": 0}) for name in ("equivariance", "orientation")}
+    return training.model_copy(update=update)
 
 
 def _whole_steps(images: Array, counts: list[int], batch_size: int) -> Array:

@@ -12,6 +12,7 @@ from training.data.stripes import draw_noise, draw_stripes
 from training.data.windows import WindowedImage, Windows, cut_descriptors, lengths_in_px, split_windows, whole_windows
 from training.errors import InputError
 from training.latent.normalisation import preprocessing_of
+from training.latent.orientation import wide_px
 from training.latent.pipeline import Request, read_files
 from training.latent.prepare import check_images, one_unit, remark_on, values_of
 from training.latent.prepared import EvaluationSet, Prepared
@@ -19,6 +20,7 @@ from training.recipe import FileData, Recipe
 from training.recipe_scales import Scales, StripesData
 
 _LICENCE = "MIT (drawn by this project)"
+_PARTS = ("train", "validation", "held_out")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class _Sources:
 def prepare_scales(request: Request) -> tuple[Stage, ...]:
     """Cuts, splits and normalises the descriptors of every length, in the order of the recipe.
 
+    Where an orientation is taught, those to train on are as wide as `orientation.wide_px` says.
+
     Raises:
         InputError: DATA_NOT_USED; CONSTANT_IMAGES; those of reading, of windows.py, of prepare.py and of normalisation.
     """
@@ -68,9 +72,20 @@ def prepare_scales(request: Request) -> tuple[Stage, ...]:
     assert isinstance(data, (FileData, StripesData))  # noqa: S101 (checked with the recipe)
     sources = _of_files(request, data, scales) if isinstance(data, FileData) else _drawn(request, data, scales)
     size, count = scales.descriptor_px, scales.patches_per_scale
-    splits = split_windows(sources.trained, size, count, data.held_out_fraction, recipe.seed, validation=recipe.training.keep_validation)
+    sizes = dict.fromkeys(_PARTS, size)
+    if recipe.training.orientation.weight:
+        sizes["train"] = wide_px(size)
+    splits = split_windows(
+        sources.trained,
+        size,
+        count,
+        data.held_out_fraction,
+        recipe.seed,
+        validation=recipe.training.keep_validation,
+        training_size=sizes["train"],
+    )
     others: tuple[Windows | None, ...] = whole_windows(sources.kept, count, recipe.seed) if sources.kept else (None,) * len(splits)
-    cut = [{part: cut_descriptors(sources.trained, getattr(split, part), size) for part in ("train", "validation", "held_out")} for split in splits]
+    cut = [{part: cut_descriptors(sources.trained, getattr(split, part), sizes[part]) for part in _PARTS} for split in splits]
     every = np.concatenate([parts["train"] for parts in cut])
     check_images(every, cut[0]["held_out"], "images")
     preprocessing = preprocessing_of(recipe.normalisation, every, sources.unit, clip=recipe.model.likelihood != "gaussian")
@@ -91,6 +106,8 @@ def _stage(sources: _Sources, index: int, scales: Scales, parts: dict[str, Array
     held_out = EvaluationSet(f"held-out blocks of {names}, windows of {label}", parts["held_out"])
     kept = ", ".join(dict.fromkeys(image.name for image in sources.kept))
     others = () if other is None else (EvaluationSet(f"{kept}, never trained on, windows of {label}", other),)
+    turned = parts["train"].shape[1] > scales.descriptor_px
+    told = _told(sources, scales, len(parts["train"]), len(parts["held_out"]), turned=turned)
     prepared = Prepared(
         train=parts["train"],
         validation=parts["validation"],
@@ -102,7 +119,7 @@ def _stage(sources: _Sources, index: int, scales: Scales, parts: dict[str, Array
         source="; ".join(part for part in (names, sources.citation) if part),
         licence=sources.licence,
         sha256=tuple(made.sha256 for made in sources.sets),
-        notes=" ".join(part for part in (sources.notes, _told(sources, scales, len(parts["train"]), len(parts["held_out"]))) if part),
+        notes=" ".join(part for part in (sources.notes, told) if part),
         remark=sources.remark,
     )
     return Stage(window_px, window_nm, prepared)
@@ -116,12 +133,14 @@ def _one_length_nm(sources: _Sources, index: int, scales: Scales) -> float | Non
     return None if size is None else scales.windows_px[index] * size
 
 
-def _told(sources: _Sources, scales: Scales, trained: int, held_out: int) -> str:
+def _told(sources: _Sources, scales: Scales, trained: int, held_out: int, *, turned: bool) -> str:
     lengths, unit = (scales.windows_nm, "nm") if scales.windows_nm else (scales.windows_px, "px")
     told = (
         f"Windows of {', '.join(f'{length:.4g}' for length in lengths)} {unit}, each brought to {scales.descriptor_px} × {scales.descriptor_px} px: "
         f"{trained} at each length to train on and {held_out} held out, by blocks that are held out at every length; windows overlap."
     )
+    if turned:
+        told += " Training windows were cut √2 times as long, to be turned."
     if scales.standardise == "image":
         told += " Each image, and channel, was taken less its own mean and over its own standard deviation."
     return told

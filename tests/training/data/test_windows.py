@@ -17,8 +17,8 @@ IMAGES = [
 SPLITS = split_windows(IMAGES, 8, 40, 0.25, 3, validation=True)
 
 
-def pixels_used(windows: Windows, number: int) -> np.ndarray:
-    """Which pixels of an image move a descriptor, found by moving them."""
+def pixels_used(windows: Windows, number: int, size: int = 8) -> np.ndarray:
+    """Which pixels of an image move a descriptor of this side, found by moving them."""
     image = IMAGES[number]
     own = windows.image == number
     only = Windows(np.zeros(own.sum(), np.int64), windows.centres_px[own], windows.windows_px[own])
@@ -29,7 +29,7 @@ def pixels_used(windows: Windows, number: int) -> np.ndarray:
         ramps = np.eye(image.values.shape[axis])
         stack = np.moveaxis(ramps[:, :, None] * np.ones((1, 1, image.values.shape[1 - axis])), 0, -1)
         stack = stack if axis == 0 else stack.swapaxes(0, 1)
-        lit.append((cut_descriptors([WindowedImage("lit", stack, image.windows_px)], only, 8) > 0).any(axis=(1, 2)))
+        lit.append((cut_descriptors([WindowedImage("lit", stack, image.windows_px)], only, size) > 0).any(axis=(1, 2)))
     for rows, columns in zip(*lit, strict=True):
         used |= np.outer(rows, columns)
     return used
@@ -53,6 +53,24 @@ def test_what_one_length_holds_out_no_length_trains_on(number: int) -> None:
     assert not (used["train"] & used["held_out"]).any()
     assert not (used["train"] & used["validation"]).any()
     assert not (used["validation"] & used["held_out"]).any()
+
+
+def test_training_windows_are_cut_wider_where_asked_and_still_share_no_pixel() -> None:
+    wide = split_windows(IMAGES, 8, 30, 0.25, 3, validation=True, training_size=12)
+    for number, image in enumerate(IMAGES):
+        used = {
+            part: np.any([pixels_used(getattr(split, part), number, 12 if part == "train" else 8) for split in wide], axis=0)
+            for part in ("train", "validation", "held_out")
+        }
+        assert all(mask.any() for mask in used.values())
+        assert not (used["train"] & (used["held_out"] | used["validation"])).any()
+        for split, window in zip(wide, image.windows_px, strict=True):
+            assert set(split.train.windows_px[split.train.image == number]) == {1.5 * window}
+            assert set(split.held_out.windows_px[split.held_out.image == number]) == {window}
+    # The middle of what is cut wider is what would be cut.
+    train = wide[2].train
+    plain = Windows(train.image, train.centres_px, train.windows_px / 1.5)
+    assert np.abs(cut_descriptors(IMAGES, train, 12)[:, 2:10, 2:10] - cut_descriptors(IMAGES, plain, 8)).max() < 1e-6
 
 
 def test_a_grid_begins_half_a_window_from_the_border_and_ends_inside() -> None:

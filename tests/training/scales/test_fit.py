@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.training.scales.recipes import request
+from tests.training.scales.recipes import SCALES, request
 from training.latent.checkpoint import Checkpoint, CheckpointStore
 from training.latent.optimise import Fit
-from training.recipe import Equivariance, Recipe
+from training.recipe import Equivariance, Orientation, Recipe
 from training.recipe_scales import Order
 from training.scales import fit as module
 from training.scales.fit import Leg, ScalesFit, fit_legs, legs_of, single_leg
@@ -102,10 +103,12 @@ def test_resumed_stages_equal_uninterrupted_ones(
     assert resumed.history == whole.history
 
 
-def test_only_the_first_stage_is_taught_before_it_is_fitted(data: tuple[Recipe, tuple[Stage, ...]], tmp_path: Path) -> None:
-    recipe, stages = data
-    taught = recipe.training.model_copy(update={"equivariance": Equivariance(epochs=1, weight=1.0)})
-    turned = recipe.model_copy(update={"training": taught, "model": recipe.model.model_copy(update={"invariances": ("rotation",)})})
+@pytest.mark.parametrize("lessons", [{"equivariance": Equivariance(epochs=1, weight=1.0)}, {"orientation": Orientation(epochs=1, weight=1.0)}])
+def test_only_the_first_stage_is_taught_before_it_is_fitted(tmp_path: Path, lessons: dict[str, object]) -> None:
+    asked = request(tmp_path, scales=SCALES.replace("patches_per_scale = 60", "patches_per_scale = 40"))
+    model = asked.recipe.model.model_copy(update={"invariances": ("rotation",), "angle_symmetry": 2})
+    turned = asked.recipe.model_copy(update={"training": asked.recipe.training.model_copy(update=lessons), "model": model})
+    stages = prepare_scales(replace(asked, recipe=turned))
     history = run((turned, stages), tmp_path, legs_of("progressive", 3, 1)).history
     assert history.taught_epochs == 1
     assert [epoch.reconstruction is None for epoch in history.epochs] == [True, False, False, False]

@@ -74,6 +74,15 @@ def test_one_pixel_size_makes_lengths_in_nm_of_pixels(tmp_path: Path) -> None:
     assert (first.window_nm, first.window_px) == (None, 4.5)
 
 
+def test_descriptors_to_be_turned_are_cut_wide_for_training_alone(tmp_path: Path) -> None:
+    model = MODEL.replace("[model]", '[model]\ninvariances = ["rotation"]\nangle_symmetry = 2') + "[training.orientation]\nweight = 1.0\n"
+    scales = SCALES.replace("patches_per_scale = 60", "patches_per_scale = 40")
+    for stage in prepare_scales(request(tmp_path, model=model, scales=scales)):
+        assert stage.prepared.train.shape == (40, 12, 12, 1)
+        assert stage.prepared.held_out.images.shape[1:] == (8, 8, 1)
+    assert "cut √2 times as long" in stage.prepared.notes
+
+
 def test_validation_windows_are_set_aside_when_asked_for(tmp_path: Path) -> None:
     stages = prepare_scales(request(tmp_path, model=MODEL + "keep_validation = true\n"))
     assert [len(stage.prepared.validation) for stage in stages] == [15, 15, 15]
