@@ -13,7 +13,8 @@ _HEAD = """# Orders of training over window lengths
 Written by `python -m benchmarks.scales_order`. Batches are of one size, and the learning rate starts anew at each length. *progressive*: from the
 shortest window to the longest, each from the weights of the one before; *single*: the longest alone, from first weights, for all the steps of the
 former; *cold*: each length from first weights, for its share of the steps; *joint*: one model of all lengths; *reverse*: from the longest. Where a
-recipe teaches the pose first (`[training.equivariance]`, `[training.orientation]`), *cold* and *joint* do that at every length, on top of as many steps as the others take.
+recipe teaches the pose first (`[training.equivariance]`, `[training.orientation]`), *cold* and *joint* do that at every length, on top of as many
+steps as the others take.
 Held-out −ELBO, nats per descriptor; mean and standard deviation over seeds, which draw the held-out blocks, the weights and drawn data anew;
 differences are of the same seed.
 
