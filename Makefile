@@ -5,7 +5,7 @@ PYTHON ?= python3
 # The folder of models to serve, and where `make bundles` writes.
 BUNDLES ?= bundles
 # What `make bundles` trains: the recipes of the committed bundles.
-RECIPES ?= cards cards_joint cards_semi domains dune-prior patch_spectrum patches_start
+RECIPES ?= cards cards_joint cards_semi domains dune-prior patch_spectrum patches_start scales_stripes
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4
 # What builds the container image, and for which runtime: cpu or gpu.
 ENGINE ?= $(firstword $(notdir $(shell command -v docker podman buildah)))
@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo loop home serve test lint types format bundles bench image bento protos lock hooks clean
+.PHONY: help demo loop frames home serve test lint types format bundles bench image bento protos lock hooks clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -47,6 +47,9 @@ demo: .venv-demo/made ## start a server, send it an image, draw what it answers;
 
 loop: .venv-demo/made ## a closed loop against a simulated microscope: suggest, measure, observe; drawn as it goes
 	@.venv-demo/bin/python examples/closed_loop.py
+
+frames: .venv-demo/made ## latent maps of a whole image at several window lengths, and from which length on damage can be told; drawn
+	@.venv-demo/bin/python examples/frame_maps.py
 
 home: .venv-demo/made ## a simulated silicon atom is brought home through graphene, step by step; drawn as it goes
 	@.venv-demo/bin/python examples/atom_home.py

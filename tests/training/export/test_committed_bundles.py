@@ -34,7 +34,7 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
     return read_bundle(request.param)
 
 
-NAMES = ("cards", "cards_joint", "cards_semi", "domains", "dune-prior", "patch_spectrum", "patches_start")
+NAMES = ("cards", "cards_joint", "cards_semi", "domains", "dune-prior", "patch_spectrum", "patches_start", "scales_stripes")
 # Recipes to train oneself; no bundle of theirs is committed.
 WITHOUT_BUNDLE = (
     "cards_conditional",
@@ -47,7 +47,6 @@ WITHOUT_BUNDLE = (
     "patches_joint",
     "scales_pto",
     "scales_pzt",
-    "scales_stripes",
 )
 
 
