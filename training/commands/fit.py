@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training.commands.options import INTERRUPTED, add_run_options
+from training.export.stage_figures import any_of, split_by_stage, stage_labels
 from training.recipe import read_any_recipe
 from training.recipe_mechanism import MechanismRecipe
 from training.recipe_transition import TransitionRecipe
@@ -83,10 +84,17 @@ def _facts(written: Written) -> dict[str, object]:
 
 def _table(written: Written) -> str:
     manifest = written.manifest
-    wide = max((len(metric.name) for metric in manifest.metrics), default=6)
-    lines = [f"{'figure':<{wide}}  {'value':>10}  {'unit':<10}  measured on"]
-    lines += [f"{metric.name:<{wide}}  {metric.value:>10.4g}  {metric.unit:<10}  {metric.split}" for metric in manifest.metrics]
     latent = manifest.latent
+    whole, by_stage = split_by_stage(manifest.metrics, None if latent is None else latent.frames)
+    wide = max((len(name) for name in (*(metric.name for metric in whole), *(name for name, _ in by_stage))), default=6)
+    lines = [f"{'figure':<{wide}}  {'value':>10}  {'unit':<10}  measured on"]
+    lines += [f"{metric.name:<{wide}}  {metric.value:>10.4g}  {metric.unit:<10}  {metric.split}" for metric in whole]
+    if latent is not None and latent.frames is not None and by_stage:
+        lines += ["", f"{'by window':<{wide}}  {'  '.join(f'{label:>10}' for label in stage_labels(latent.frames))}  unit"]
+        for name, row in by_stage:
+            values = "  ".join(f"{'-':>10}" if metric is None else f"{metric.value:>10.4g}" for metric in row)
+            lines.append(f"{name:<{wide}}  {values}  {any_of(row).unit}")
+        lines.append("")
     if latent is not None and latent.novelty_threshold is not None:
         lines.append(f"novelty threshold {latent.novelty_threshold:.4g}, exceeded by {latent.novelty_false_alarm_rate:.3g} of the held-out images")
     coverage = manifest.calibration.interval_coverage

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dichroic.bundle import MechanismSection, Metric, TrainingData
 from dichroic.bundle.manifest import Calibration
 from dichroic.bundle.mechanism_section import Mechanism
-from training.export.model_card import data_section, framed
+from training.export.model_card import data_section, framed, metrics_table
 from training.recipe_sections import Card
 
 _FORMS = {
@@ -44,7 +44,7 @@ def mechanism_card(  # noqa: PLR0917 - one order, one caller
         use="\n".join(use),
         data=data_section(training_data, notes),
         measured_on="points",
-        metrics=metrics,
+        figures=metrics_table(metrics),
         calibration=_calibration(calibration, section),
     )
 

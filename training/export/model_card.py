@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dichroic.bundle import LatentSection, Metric, Preprocessing, TrainingData
+from dichroic.bundle.frames_section import Frames
 from dichroic.bundle.manifest import Calibration
+from training.export.stage_figures import Series, any_of, split_by_stage, stage_labels
 from training.latent.figures import FEWEST_FOR_NOMINAL_RATE
 from training.recipe_sections import Card
 
@@ -28,18 +30,22 @@ def model_card(
     `remark`, where there is one, comes before the recipe's own texts: what a reader must know before believing them. `drawn`: preprocessing of
     what is drawn, where another kind goes in.
     """
+    whole, by_stage = split_by_stage(metrics, latent.frames)
+    figures = metrics_table(whole)
+    if latent.frames is not None and by_stage:
+        figures += f"\n\nBy window length, each on held-out windows of its own:\n\n{stage_table(by_stage, latent.frames)}"
     return framed(
         card,
         use=_use(name, latent, preprocessing, drawn),
         data=data_section(training_data, notes),
         measured_on="images",
-        metrics=metrics,
+        figures=figures,
         calibration=_calibration(calibration, latent),
         remark=remark,
     )
 
 
-def framed(card: Card, *, use: str, data: str, measured_on: str, metrics: Sequence[Metric], calibration: str, remark: str = "") -> str:
+def framed(card: Card, *, use: str, data: str, measured_on: str, figures: str, calibration: str, remark: str = "") -> str:
     """The card of any kind of bundle: the recipe's texts around what its kind has to say. `measured_on`: what the figures' rows are."""
     parts = [
         f"# {card.title}",
@@ -51,7 +57,7 @@ def framed(card: Card, *, use: str, data: str, measured_on: str, metrics: Sequen
         data,
         "## Figures",
         f"Measured on {measured_on} that no part of the fit saw. A row's last column says on which.",
-        metrics_table(metrics),
+        figures,
         "## Calibration",
         calibration,
         "## Limits",
@@ -75,6 +81,16 @@ def metrics_table(metrics: Sequence[Metric]) -> str:
     """A Markdown table, one row for each figure."""
     rows = [f"| {metric.name} | {metric.value:.4g} | {_cell(metric.unit)} | {_cell(metric.meaning)} | {_cell(metric.split)} |" for metric in metrics]
     return "\n".join(["| figure | value | unit | meaning | measured on |", "|---|---|---|---|---|", *rows])
+
+
+def stage_table(by_stage: Sequence[Series], frames: Frames) -> str:
+    """A Markdown table, one row for each figure and one column for each window length."""
+    rows = []
+    for name, row in by_stage:
+        values, one = " | ".join("–" if metric is None else f"{metric.value:.4g}" for metric in row), any_of(row)
+        rows.append(f"| {name} | {values} | {_cell(one.unit)} | {_cell(one.meaning)} |")
+    labels = stage_labels(frames)
+    return "\n".join([f"| figure | {' | '.join(labels)} | unit | meaning |", "|---" * (len(labels) + 3) + "|", *rows])
 
 
 def _cell(text: str) -> str:

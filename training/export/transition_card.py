@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dichroic.bundle import Metric, TrainingData, TransitionSection
 from dichroic.bundle.manifest import Calibration, TrainedRange
-from training.export.model_card import data_section, framed
+from training.export.model_card import data_section, framed, metrics_table
 from training.recipe_sections import Card
 
 _MODELS = {
@@ -52,7 +52,7 @@ def transition_card(
         use="\n".join(use),
         data=data_section(training_data, notes),
         measured_on="transitions",
-        metrics=metrics,
+        figures=metrics_table(metrics),
         calibration=_calibration(calibration),
     )
 

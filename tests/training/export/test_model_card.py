@@ -5,12 +5,13 @@ import re
 import pytest
 
 from dichroic.bundle import LatentSection, Metric, Preprocessing, TrainingData
+from dichroic.bundle.frames_section import Frames, FrameStage
 from dichroic.bundle.manifest import Calibration, ErrorCalibration, Quantile
 from tests.training.export.exported import CARD
 from training.export.model_card import metrics_table, model_card
 
 
-def card(*, rate: float = 0.01, count: int = 1000, remark: str = "") -> str:
+def card(*, rate: float = 0.01, count: int = 1000, remark: str = "", frames: Frames | None = None, metrics: tuple[Metric, ...] = ()) -> str:
     errors = ErrorCalibration(count=count, split="held-out", quantiles=(Quantile(probability=0.99, value=0.02),))
     return model_card(
         card=CARD,
@@ -25,12 +26,13 @@ def card(*, rate: float = 0.01, count: int = 1000, remark: str = "") -> str:
             likelihood="gaussian",
             novelty_threshold=0.02,
             novelty_false_alarm_rate=rate,
+            frames=frames,
         ),
         preprocessing=Preprocessing(unit="m", input_low=(0.0,), input_high=(1.0,), clip=False, integer_images="value"),
         training_data=TrainingData(source="mine.npz", licence="not stated", sha256=("0" * 64,)),
         notes="",
         remark=remark,
-        metrics=(),
+        metrics=metrics,
         calibration=Calibration(reconstruction_error=errors),
     )
 
@@ -41,6 +43,19 @@ def test_bars_in_a_text_begin_no_column() -> None:
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 6 for line in table)
     assert r"p(image \| posterior mean)" in table[2]
     assert r"a\|b.npz" in table[2]
+
+
+def test_figures_of_window_lengths_stand_side_by_side() -> None:
+    frames = Frames(descriptor_px=12, standardised=True, stages=(FrameStage(window_px=6, window_nm=30), FrameStage(window_px=12, window_nm=60)))
+    values = {"negative_elbo": 9.0, "explained_w1": 0.5, "share_w2": 0.25, "explained_w2": 0.75, "odd_w3": 8.0}
+    metrics = tuple(Metric(name=name, value=value, unit="1", split="held-out", meaning=f"of {name[:3]}") for name, value in values.items())
+    text = card(frames=frames, metrics=metrics)
+    assert "| figure | 30 nm | 60 nm | unit | meaning |\n|---|---|---|---|---|" in text
+    assert "| explained | 0.5 | 0.75 | 1 | of exp |" in text
+    assert "| share | – | 0.25 | 1 | of sha |" in text
+    assert "| odd_w3 | 8 | 1 | of odd | held-out |" in text  # no stage is so called
+    assert "| negative_elbo | 9 |" in text
+    assert "explained_w1" in card(metrics=metrics)
 
 
 def test_remark_comes_before_the_texts_it_warns_of() -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ from training.scales.prepare import standardised
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Interrupted in its second stage, then resumed."""
     home = tmp_path_factory.mktemp("scales")
     command = ["fit", str(write(home)), "--out", str(home / "bundles"), "--device", "cpu"]
@@ -44,18 +44,27 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
         patched.undo()
     assert "run the same command with --resume" in errors.getvalue()
     with contextlib.redirect_stdout(told):
-        assert main([*command, "--resume", "--json"]) == 0
-    said = json.loads(told.getvalue())
-    return Path(said["bundle"]), said
+        assert main([*command, "--resume"]) == 0
+    return home / "bundles" / "toy" / "1", told.getvalue()
 
 
-def test_a_resumed_fit_writes_one_bundle_and_forgets_its_checkpoints(fitted: tuple[Path, dict[str, Any]]) -> None:
-    folder, said = fitted
-    assert said["version"] == 1
+def test_a_resumed_fit_writes_one_bundle_and_forgets_its_checkpoints(fitted: tuple[Path, str]) -> None:
+    folder, printed = fitted
+    assert str(folder) in printed
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
     assert not list((folder.parents[1] / ".checkpoints").iterdir())
 
 
-def test_the_bundle_encodes_descriptors_and_tells_every_stage(fitted: tuple[Path, dict[str, Any]]) -> None:
+def test_figures_are_printed_by_window_side_by_side(fitted: tuple[Path, str]) -> None:
+    lines = [re.split(r" {2,}", line) for line in fitted[1].splitlines()]
+    assert ["by window", "4.5 px", "8 px", "12 px", "unit"] in lines
+    (told,) = (line for line in lines if line[0] == "explained_fraction")
+    figures = {metric.name: metric.value for metric in read_manifest(fitted[0]).metrics}
+    assert [float(value) for value in told[1:4]] == pytest.approx([figures[f"explained_fraction_w{number}"] for number in (1, 2, 3)], rel=1e-3)
+    assert not any(line[0].endswith(("_w1", "_w2", "_w3")) for line in lines)
+
+
+def test_the_bundle_encodes_descriptors_and_tells_every_stage(fitted: tuple[Path, str]) -> None:
     manifest = read_manifest(fitted[0])
     assert manifest.latent is not None
     assert (manifest.latent.image_height_px, manifest.latent.image_width_px) == (8, 8)
@@ -67,7 +76,7 @@ def test_the_bundle_encodes_descriptors_and_tells_every_stage(fitted: tuple[Path
     assert "Windows of 4.5, 8, 12 px" in (fitted[0] / "README.md").read_text(encoding="utf-8")
 
 
-def test_frames_are_read_by_the_model_of_each_window(fitted: tuple[Path, dict[str, Any]]) -> None:
+def test_frames_are_read_by_the_model_of_each_window(fitted: tuple[Path, str]) -> None:
     manifest = read_manifest(fitted[0])
     assert manifest.latent is not None
     frames = manifest.latent.frames
@@ -77,7 +86,7 @@ def test_frames_are_read_by_the_model_of_each_window(fitted: tuple[Path, dict[st
     assert {f"frame_{stage}.float32" for stage in (1, 2, 3)} <= set(manifest.signatures)
 
 
-def test_a_served_frame_answers_as_its_windows_cut_for_training_do(fitted: tuple[Path, dict[str, Any]]) -> None:
+def test_a_served_frame_answers_as_its_windows_cut_for_training_do(fitted: tuple[Path, str]) -> None:
     bundle = read_bundle(fitted[0])
 
     def run(name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -96,7 +105,7 @@ def test_a_served_frame_answers_as_its_windows_cut_for_training_do(fitted: tuple
     assert np.abs(served["latent_mean"][0] - served["latent_mean"][3]).max() > 1e-3
 
 
-def test_the_history_holds_all_stages(fitted: tuple[Path, dict[str, Any]]) -> None:
+def test_the_history_holds_all_stages(fitted: tuple[Path, str]) -> None:
     assert json.loads((fitted[0] / "history.json").read_text())["epoch"] == [1, 2, 3, 4, 5, 6]
 
 
