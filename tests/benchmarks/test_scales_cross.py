@@ -73,4 +73,5 @@ def test_the_page_takes_the_median_pair_and_counts_an_unknown_ratio_as_the_worst
     page = page_of(tmp_path)
     assert "| x | A | 1 and 3 µm | 100 to 100 | 0.100 | 0.400 | 0.30 (0.20 to inf) | 0.55 |" in page
     assert "| x | A | 1 and 1 µm | 100 to 100 | 0.100 | the same | – | – |" in page
-    assert "the median pair's ratio is D² 0.36, D 0.60; at most 0.5 wanted: reached by D², not reached by D." in page
+    assert "the median pair's ratio is D² 0.36, D 0.60; at most 0.5 wanted: reached by D², not reached by D; two scans" in page
+    assert "two scans of one kind and size would give D² 0.25, D 0.50." in page
