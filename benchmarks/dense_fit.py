@@ -1,7 +1,11 @@
-"""`python -m benchmarks.dense --fit`: what the dense encoders learn beside the MLP, on the cards recipe's own data and epochs, several seeds."""
+"""`python -m benchmarks.dense --fit`: what the dense encoders learn beside the MLP, on the cards recipe's own data and epochs, several seeds.
+
+Resumable: what is done, by the recipe as it is, is read from the JSON.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 import sys
@@ -20,7 +24,10 @@ ENCODERS: dict[str, dict[str, Any]] = {
 # The least that counts as a smoke test: as the recipe otherwise.
 QUICK: dict[str, Any] = {"data": {"train_per_suit": 30, "test_per_suit": 10}, "training": {"epochs": 1}}
 # Figures of the model card, and whether less is better.
-FIGURES = {"negative_elbo": True, "angle_error_deg": True, "angle_correlation": False, "shift_r2": False}
+FIGURES = {"negative_elbo": True, "angle_error_deg_worst": True, "angle_correlation_worst": False, "shift_r2_worst": False}
+RECIPE = "recipes/cards.toml"
+# By encoder and seed.
+Found = dict[str, dict[int, dict[str, float]]]
 
 
 def compare(seeds: list[int], out: Path, *, quick: bool) -> int:
@@ -29,14 +36,35 @@ def compare(seeds: list[int], out: Path, *, quick: bool) -> int:
     Returns:
         0 where no dense encoder's mean is worse than the MLP's in −ELBO and angle error by more than the seeds' spread, and for `quick`; else 1.
     """
-    found = {name: [figures(name, seed, quick=quick) for seed in (seeds[:1] if quick else seeds)] for name in ENCODERS}
+    path = out / "dense_fit.json"
+    found: Found = {name: {} for name in ENCODERS} if quick else done(path)
+    for seed in seeds[:1] if quick else seeds:
+        for name in ENCODERS:
+            if seed in found[name]:
+                continue
+            found[name][seed] = figures(name, seed, quick=quick)
+            if not quick:
+                out.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(facts_of(found), indent=1) + "\n", encoding="utf-8")
     print(table(found))
-    if quick:
-        return 0
-    out.mkdir(parents=True, exist_ok=True)
-    facts = {"recipe": "recipes/cards.toml", "seeds": seeds, "encoders": ENCODERS, "figures": found}
-    (out / "dense_fit.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(no_worse(found, name) for name in ENCODERS) else 1
+    return 0 if quick or all(no_worse(found, name) for name in ENCODERS) else 1
+
+
+def facts_of(found: Found) -> dict[str, Any]:
+    """What the JSON holds."""
+    return {"recipe": RECIPE, "recipe_sha256": hashlib.sha256((ROOT / RECIPE).read_bytes()).hexdigest(), "encoders": ENCODERS, "figures": found}
+
+
+def done(path: Path) -> Found:
+    """What an earlier run left, if it was of this recipe and of these encoders."""
+    nothing: Found = {name: {} for name in ENCODERS}
+    if not path.exists():
+        return nothing
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    wanted = json.loads(json.dumps(facts_of(nothing)))
+    if any(facts.get(key) != wanted[key] for key in ("recipe_sha256", "encoders")):
+        return nothing
+    return nothing | {name: {int(seed): row for seed, row in rows.items()} for name, rows in facts["figures"].items()}
 
 
 def figures(name: str, seed: int, *, quick: bool) -> dict[str, float]:
@@ -48,7 +76,7 @@ def figures(name: str, seed: int, *, quick: bool) -> dict[str, float]:
     from training.latent.pipeline import Request, fingerprint_of, fit_model, prepare, settle_torch  # noqa: PLC0415
     from training.recipe import Recipe  # noqa: PLC0415
 
-    facts = tomllib.loads((ROOT / "recipes/cards.toml").read_text(encoding="utf-8"))
+    facts = tomllib.loads((ROOT / RECIPE).read_text(encoding="utf-8"))
     facts["seed"] = facts["data"]["seed"] = seed
     for key in ("encoder", "encoder_channels", "encoder_widths"):
         facts["model"].pop(key, None)
@@ -65,13 +93,14 @@ def figures(name: str, seed: int, *, quick: bool) -> dict[str, float]:
         store = CheckpointStore(Path(work) / "fit", fingerprint_of(recipe, prepared))
         fitted = fit_model(recipe, prepared, store, torch.device("cpu"), resume=False)
     metrics, _, _ = measure(fitted.model, prepared, seed)
-    return {metric.name: metric.value for metric in metrics if metric.name in FIGURES}
+    by_name = {metric.name: metric.value for metric in metrics}
+    return {figure: by_name[figure] for figure in FIGURES}
 
 
-def no_worse(found: dict[str, list[dict[str, float]]], name: str) -> bool:
+def no_worse(found: Found, name: str) -> bool:
     """Whether an encoder's mean over the seeds is no worse than the MLP's by more than the larger of their standard deviations."""
     for figure, less in FIGURES.items():
-        own, others = ([row[figure] for row in found[each]] for each in (name, "mlp"))
+        own, others = ([row[figure] for row in found[each].values()] for each in (name, "mlp"))
         spread = max(statistics.stdev(own), statistics.stdev(others)) if len(own) > 1 else 0.0
         worse = statistics.mean(own) - statistics.mean(others)
         if (worse if less else -worse) > spread:
@@ -79,11 +108,11 @@ def no_worse(found: dict[str, list[dict[str, float]]], name: str) -> bool:
     return True
 
 
-def table(found: dict[str, list[dict[str, float]]]) -> str:
+def table(found: Found) -> str:
     """One line for each encoder and figure."""
     lines = ["| encoder | figure | seeds | mean |", "|---|---|---|---|"]
     for name, rows in found.items():
         for figure in FIGURES:
-            values = [row[figure] for row in rows]
+            values = [row[figure] for row in rows.values()]
             lines.append(f"| {name} | {figure} | {', '.join(f'{value:.4g}' for value in values)} | {statistics.mean(values):.4g} |")
     return "\n".join(lines)
