@@ -177,34 +177,30 @@ def _candidates(
     """Centres of one image at one length, and which of them may train, validate and be held out; `sizes` of other and of training descriptors."""
     size, wide = sizes
     longest = len(image.windows_px) - 1
-    at_longest = _spans(image, _grid(image, longest), longest, size)
     shape, window = image.values.shape, image.windows_px[longest]
+    at_longest = _spans(shape, _grid(image, longest), window, size)
     outer = hold_out_blocks(*at_longest, window, shape, fraction, seed)
-    centres = _grid(image, index)
-    spans = _spans(image, centres, index, size)
-    seen = _spans(image, centres, index, size, wide)  # by training
-    inside = _inside(image, centres, wide / size * image.windows_px[index])
-    held_out, train = outer.sides(*spans)[1], np.intersect1d(outer.sides(*seen)[0], inside)
-    chosen = train[:0]
+    centres, own = _grid(image, index), image.windows_px[index]
+    cut = wide / size * own  # for training
+    spans, seen = _spans(shape, centres, own, size), _spans(shape, centres, cut, wide)
+    free, held_out = outer.sides(*spans)
+    train, chosen = np.intersect1d(outer.sides(*seen)[0], _inside(shape, centres, cut)), free[:0]
     if validation:
         inner_rows = outer.sides(*at_longest)[0]
         inner: Blocks = hold_out_blocks(*((first[inner_rows], stop[inner_rows]) for first, stop in at_longest), window, shape, fraction, seed + 1)
-        chosen = np.intersect1d(outer.sides(*spans)[0], inner.sides(*spans)[1])
-        train = np.intersect1d(train, inner.sides(*seen)[0])
+        train, chosen = np.intersect1d(train, inner.sides(*seen)[0]), np.intersect1d(free, inner.sides(*spans)[1])
     return centres, {"train": train, "validation": chosen, "held_out": held_out}
 
 
-def _spans(image: WindowedImage, centres: Array, index: int, size: int, wide: int | None = None) -> tuple[Span, Span]:
-    """Rows and columns that descriptors of one length touch, `wide` px across where they are cut wider than `size`."""
-    wide = wide or size
-    window, shape = wide / size * image.windows_px[index], image.values.shape
-    rows, columns = (touched_pixels(centres[:, axis], window, wide, shape[axis]) for axis in (0, 1))
+def _spans(shape: tuple[int, ...], centres: Array, window_px: float, size: int) -> tuple[Span, Span]:
+    """Rows and columns that descriptors of this side touch."""
+    rows, columns = (touched_pixels(centres[:, axis], window_px, size, shape[axis]) for axis in (0, 1))
     return rows, columns
 
 
-def _inside(image: WindowedImage, centres: Array, window_px: float) -> Array:
+def _inside(shape: tuple[int, ...], centres: Array, window_px: float) -> Array:
     """Which of these centres (n, 2) have a window of this length inside the image, indices, ascending."""
-    reach = np.asarray(image.values.shape[:2]) - window_px / 2 + TOLERANCE_PX
+    reach = np.asarray(shape[:2]) - window_px / 2 + TOLERANCE_PX
     return np.flatnonzero(((centres >= window_px / 2 - TOLERANCE_PX) & (centres <= reach)).all(axis=1))
 
 
