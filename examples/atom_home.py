@@ -9,7 +9,6 @@ microscope: put yours in the place of `SimulatedInstrument`. With --stem the ato
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dichroic import Client
 from dichroic.client import Plan
-from dichroic.errors import DichroicError, NoDopantError, SeveralDopantsError
+from dichroic.errors import NoDopantError, SeveralDopantsError
+from examples.asking import options, service_client
 from examples.atom_home_picture import Film
 from training.data.dune import BeyondCarbon, HumanPrior, Lattice, Microscope, Simple
 from training.data.dune.stem import draw_stem, find_atoms
-from training.errors import InputError
-from training.local_service import service_address
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 RATES = {"prior": HumanPrior, "simple": Simple, "beyond": BeyondCarbon}
@@ -92,31 +90,24 @@ def main() -> int:
     """Runs the experiment.
 
     Returns:
-        0; 1 where the atom did not come home in time; 2 for an error that the service tells; 130 after Ctrl-C.
+        0; 1 where the atom did not come home in time.
+
+    Raises:
+        SystemExit: as `service_client`.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="dune-prior")
+    parser = options(__doc__, model="dune-prior", out="atom_home.gif")
     parser.add_argument("--rates", choices=RATES, default="prior", help="what the simulated atom obeys (default %(default)s)")
     parser.add_argument("--goal", type=float, nargs=2, default=(7.0, 5.0), metavar=("X", "Y"), help="Å from where the atom is, y down (default 7 5)")
     parser.add_argument("--field-of-view", type=float, default=30.0, metavar="A", help="side of the view, Å (default %(default)s)")
     parser.add_argument("--deadline", type=float, default=600.0, metavar="S", help="seconds until it has to be there (default %(default)s)")
     parser.add_argument("--seed", type=int, default=3, help="of lattice, drift, noise and hops (default %(default)s)")
     parser.add_argument("--stem", action="store_true", help="find the atoms in drawn STEM images")
-    parser.add_argument("--server", help="HOST:PORT of a running service (default: one is started)")
-    parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
-    parser.add_argument("--out", type=Path, default=Path("atom_home.gif"), help="a .gif of the run; the last frame lies beside it as .png")
     arguments = parser.parse_args()
     instrument = SimulatedInstrument(arguments.rates, field_of_view=arguments.field_of_view, seed=arguments.seed, stem=arguments.stem)
     film = Film(arguments.out)
     try:
-        with service_address(arguments.server, arguments.bundles) as address, Client(address) as client:
+        with service_client(arguments, "interrupted") as client:
             journey = bring_home(client, instrument, arguments.model, np.array(arguments.goal), arguments.deadline, film)
-    except (DichroicError, InputError) as error:
-        print(f"error: {error} [{error.reason}]", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        return 130
     finally:
         if film.frames:
             film.save()

@@ -22,11 +22,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dichroic import Client
-from dichroic.errors import DichroicError
+from examples.asking import options, service_client
 from examples.closed_loop_picture import draw
 from training.data.patches_field import draw_patches_field
-from training.errors import InputError
-from training.local_service import service_address
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 MECHANISMS = ("patch", "position", "age")
@@ -64,27 +62,19 @@ def main() -> int:
     """Runs the experiment.
 
     Returns:
-        0; 2 for an error that the service tells; 130 after Ctrl-C.
+        0.
+
+    Raises:
+        SystemExit: as `service_client`.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="patches_start")
+    parser = options(__doc__, model="patches_start", out="closed_loop.png")
     parser.add_argument("--rounds", type=int, default=16, help="of suggesting, measuring and observing (default %(default)s)")
     parser.add_argument("--picks", type=int, default=8, help="measurements of each round (default %(default)s)")
     parser.add_argument("--places", type=int, default=1500, help="that the microscope can go to (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the places and their noise (default %(default)s)")
-    parser.add_argument("--server", help="HOST:PORT of a running service (default: one is started)")
-    parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
-    parser.add_argument("--out", type=Path, default=Path("closed_loop.png"))
     arguments = parser.parse_args()
-    try:
-        with service_address(arguments.server, arguments.bundles) as address, Client(address) as client:
-            run(client, arguments)
-    except (DichroicError, InputError) as error:
-        print(f"error: {error} [{error.reason}]", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; {arguments.out} shows how far it came", file=sys.stderr)
-        return 130
+    with service_client(arguments, f"interrupted; {arguments.out} shows how far it came") as client:
+        run(client, arguments)
     print(f"picture: {arguments.out}")
     return 0
 

@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dichroic import Client, Encoding, ModelInfo, Reconstruction
-from dichroic.errors import DichroicError
+from examples.asking import told
 from examples.family import ask_family
 from examples.picture import draw
 from training.data.dataset import DataSet
@@ -51,17 +51,19 @@ def main() -> int:
     """Runs the demo.
 
     Returns:
-        0; 2 for bad input; 130 after Ctrl-C.
+        0.
+
+    Raises:
+        SystemExit: 2 for bad input, 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, help="any file that training.data reads: .h5, .npy, .npz, .tif, .dm4, .emd, .zarr, .ibw, …")
     parser.add_argument("--channel", help="which channel of the file, by its quantity")
-    parser.add_argument("--model", default="domains")
     parser.add_argument("--stride", type=int, default=8, help="distance of neighbouring patches, pixels")
     parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
     parser.add_argument("--out", type=Path, default=Path("demo.png"))
     arguments = parser.parse_args()
-    try:
+    with told("interrupted; nothing was drawn"):
         scan = draw_domains() if arguments.image is None else read_data(arguments.image, arguments.channel)
         image = one_image(scan)
         with running_service(arguments.bundles) as service:
@@ -72,11 +74,6 @@ def main() -> int:
             ask_over_http(service, arguments.model, answers)
             family = arguments.out.with_name(f"{arguments.out.stem}-family.png")
             drawn = ask_family(service.grpc_address, family)
-    except (InputError, DichroicError) as error:
-        print(f"error: {error} [{error.reason}]", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     draw(arguments.out, image, scan, answers, angles_deg=DECODE_ANGLES_DEG)
     print(f"\npicture: {arguments.out}" + (f", {family}" if drawn else ""))
     return 0

@@ -10,7 +10,6 @@ of files of your own.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass
@@ -22,10 +21,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dichroic import Client, FrameEncoding, ScaleSpectrum
-from dichroic.errors import DichroicError
+from examples.asking import options, service_client
 from examples.frame_maps_picture import draw
-from training.errors import InputError
-from training.local_service import service_address
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 SIDE_PX, PERIOD_PX, PIXEL_SIZE_NM = 192, 16.0, 5.0
@@ -78,27 +75,19 @@ def main() -> int:
     """Asks, prints and draws.
 
     Returns:
-        0; 2 for an error that the service tells; 130 after Ctrl-C.
+        0.
+
+    Raises:
+        SystemExit: as `service_client`.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="scales_stripes", help="one that reads frames (default %(default)s)")
+    parser = options(__doc__, model="scales_stripes", out="frame_maps.png")
     parser.add_argument("--seed", type=int, default=0, help="of the noise and the points (default %(default)s)")
-    parser.add_argument("--server", help="HOST:PORT of a running service (default: one is started)")
-    parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
-    parser.add_argument("--out", type=Path, default=Path("frame_maps.png"))
     arguments = parser.parse_args()
     frame = draw_frame(arguments.seed)
-    try:
-        with service_address(arguments.server, arguments.bundles) as address, Client(address) as client:
-            began = time.perf_counter()
-            encoding, spectrum = ask(client, arguments.model, frame)
-            took = time.perf_counter() - began
-    except (DichroicError, InputError) as error:
-        print(f"error: {error} [{error.reason}]", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing was drawn", file=sys.stderr)
-        return 130
+    with service_client(arguments, "interrupted; nothing was drawn") as client:
+        began = time.perf_counter()
+        encoding, spectrum = ask(client, arguments.model, frame)
+        took = time.perf_counter() - began
     for each in encoding.maps:
         told = "" if each.explained is None else f", {np.nanmedian(each.explained):.2f} of a window explained (median)"
         print(f"{each.window_nm:6.1f} nm, stage {each.stage}: {each.rows} × {each.columns} windows{told}")
