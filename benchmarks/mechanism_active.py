@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rows import read_rows, write_rows
 from training.data.patches_field import CLASSES, draw_patches_field, population_sd
 from training.mechanism.acquisition import STRATEGIES, Candidates, Strategy, picks
 from training.mechanism.figures import rmse
@@ -56,7 +57,7 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / ("active.json" if arguments.encoders is None else "active_encoded.json")
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = read_rows(path)
     for seed in arguments.seeds:
         bundle = None if arguments.encoders is None else arguments.encoders / str(seed) / "patches_joint"
         for strategy, order in [("random", order) for order in range(RANDOM_ORDERS)] + [(each, 0) for each in arguments.strategy if each != "random"]:
@@ -64,7 +65,7 @@ def main() -> int:
                 continue
             print(f"{strategy}, seed {seed}, order {order} ...", file=sys.stderr)
             rows.append({"seed": seed, "strategy": strategy, "order": order, **curve(strategy, seed, order, bundle)})
-            path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+            write_rows(path, rows)
     known = path.with_name("active_expected.json")
     if not known.exists():
         found = {str(noise): {seed: expected(seed, noise) for seed in arguments.seeds} for noise in EXPECTED_NOISES}

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.rows import read_rows, write_rows
 from benchmarks.scales_known_page import page_of
 from training.data.resample import resample
 from training.data.stripes import draw_noise
@@ -56,7 +57,7 @@ def main() -> int:
     settle_torch(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / ("known_quick.json" if arguments.quick else "known.json")
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = read_rows(path)
     cases: list[tuple[str, float | None, int]] = [("stripes", period, seed) for period in PERIODS for seed in SEEDS]
     cases += [("noise", None, seed) for seed in SEEDS]
     for kind, period, seed in cases:
@@ -72,7 +73,7 @@ def main() -> int:
         began = time.process_time()
         found = stripes_case(period, seed, quick=arguments.quick) if period is not None else noise_case(seed, quick=arguments.quick)
         rows.append({"kind": kind, "period_px": period, "seed": seed, **found, "cpu_s": round(time.process_time() - began, 1)})
-        path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+        write_rows(path, rows)
     page = page_of(rows, descriptor=DESCRIPTOR, noise_sd=NOISE_SD)
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     print(page)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.rows import read_rows, write_rows
 from benchmarks.scales_order_page import ORDERS, page_of
 from training.latent.pipeline import Request, settle_torch
 from training.recipe import FileData, Recipe, read_recipe
@@ -44,7 +44,7 @@ def main() -> int:
     settle_torch(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / ("order_quick.json" if arguments.quick else "order.json")
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = read_rows(path)
     for name in arguments.recipe[:1] if arguments.quick else arguments.recipe:
         if isinstance(read_recipe(ROOT / "recipes" / f"{name}.toml").data, FileData) and "DICHROIC_DATA" not in os.environ:
             print(f"{name}: left out, DICHROIC_DATA is not set", file=sys.stderr)
@@ -57,7 +57,7 @@ def main() -> int:
                     continue
                 print(f"{name}, seed {seed}, {order} ...", file=sys.stderr, flush=True)
                 rows.append({"recipe": name, "digest": digest, "seed": seed, "order": order, **fitted(name, seed, order, quick=arguments.quick)})
-                path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+                write_rows(path, rows)
     page = page_of(rows)
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     print(page)

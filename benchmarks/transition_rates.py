@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import sys
 import time
 from functools import lru_cache
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.rows import read_rows, write_rows
 from benchmarks.transition_rates_page import page_of
 from training.data.dune.rates import BeyondCarbon, GaussianMixture, HumanPrior, RateModel, Simple
 from training.data.dune.transitions import draw_transitions
@@ -77,7 +77,7 @@ def main() -> int:
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / ("rates_quick.json" if arguments.quick else "rates.json")
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = read_rows(path)
     for name, model, rates, count, seed in cases():
         if any((row["rates"], row["model"], row["transitions"], row["seed"]) == (name, model, count, seed) for row in rows):
             continue
@@ -89,7 +89,7 @@ def main() -> int:
         row = {"rates": name, "model": model, "transitions": count, "seed": seed}
         taught = not name.startswith("mixture") or int(name.split()[1]) < MIXTURES[TAUGHT]
         rows.append(row | scored(rates, model, count, seed, TEST // 10 if arguments.quick else TEST, taught=taught))
-        path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n", encoding="utf-8")
+        write_rows(path, rows)
     page = page_of(rows, test=TEST, tuned_on=TUNED_ON)
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     print(page)

@@ -54,12 +54,21 @@ class EpochFigures:
 
 
 @dataclass(frozen=True)
+class Leg:
+    """One fit out of several in turn, whose epochs are counted on: the first of its own (from 1), and what it learned from, in words."""
+
+    epoch: int
+    name: str
+
+
+@dataclass(frozen=True)
 class History:
-    """All epochs of the restart that was kept. `taught_epochs`: the first ones, without decoder or bound."""
+    """All epochs of the restart that was kept. `taught_epochs`: the first ones, without decoder or bound. `legs`: empty where there was one fit."""
 
     restart: int
     taught_epochs: int
     epochs: tuple[EpochFigures, ...]
+    legs: tuple[Leg, ...] = ()
 
 
 class Tally:
@@ -108,7 +117,9 @@ def from_rows(rows: Sequence[dict[str, Any]]) -> tuple[EpochFigures, ...]:
 def history_bytes(history: History) -> bytes:
     """history.json: one list for each figure, null where it is not known; the same history gives the same bytes."""
     columns = {field.name: [getattr(epoch, field.name) for epoch in history.epochs] for field in fields(EpochFigures)}
-    facts = {"format": _FORMAT, "unit": _UNIT, "restart": history.restart, "taught_epochs": history.taught_epochs, **columns}
+    # Only where there are any: histories of one fit, and the digests of their bundles, are as they were.
+    legs = {"legs": [asdict(leg) for leg in history.legs]} if history.legs else {}
+    facts = {"format": _FORMAT, "unit": _UNIT, "restart": history.restart, "taught_epochs": history.taught_epochs, **legs, **columns}
     return (json.dumps(facts, allow_nan=False) + "\n").encode("utf-8")
 
 
@@ -120,6 +131,7 @@ def read_history(content: bytes) -> History | None:
             return None
         names = [field.name for field in fields(EpochFigures)]
         rows = [dict(zip(names, values, strict=True)) for values in zip(*(facts[name] for name in names), strict=True)]
-        return History(int(facts["restart"]), int(facts["taught_epochs"]), from_rows(rows))
+        legs = tuple(Leg(int(leg["epoch"]), str(leg["name"])) for leg in facts.get("legs", ()))
+        return History(int(facts["restart"]), int(facts["taught_epochs"]), from_rows(rows), legs)
     except (ValueError, KeyError, TypeError):
         return None

@@ -17,7 +17,10 @@ _HEADROOM = 1.0
 
 
 def draw_bound(graphs: LatentGraphs, history: History, folder: Path) -> Path:
-    """elbo.png: −ELBO and reconstruction on the left, the KL parts on the right, each against the epoch; taught epochs are shaded."""
+    """elbo.png: −ELBO and reconstruction on the left, the KL parts on the right, each against the epoch.
+
+    Taught epochs are shaded; of several fits in turn, each is named where it begins.
+    """
     made = figure(9.6, 3.9, f"{model_name(graphs)}: the bound during the fit")
     bound, parts = made.subplots(1, 2)
     epochs, kind = history.epochs, graphs.latent.input_kind
@@ -74,6 +77,9 @@ def _finish(axes: Axes, history: History, what: str) -> None:
     axes.set_xlim(0.5, last + 0.5)
     if history.taught_epochs:
         axes.axvspan(0.5, history.taught_epochs + 0.5, color="0.92", zorder=0, label="encoder taught first, no bound yet")
+    for leg in history.legs:
+        axes.axvline(leg.epoch - 0.5, color="0.6", linewidth=0.8)
+        axes.text(leg.epoch, 0.98, leg.name, transform=axes.get_xaxis_transform(), fontsize=7, color="0.35", va="top")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"nats per {what}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 
 from training.latent.checkpoint import Array, CheckpointStore
 from training.latent.history import History
+from training.latent.history import Leg as HistoryLeg
 from training.latent.model import InvariantVAE
 from training.latent.normalisation import normalised
 from training.latent.optimise import Fit, Fitted
@@ -93,13 +94,13 @@ def fit_legs(
         store = CheckpointStore(folder / f"stage-{number + 1}", f"{fingerprint}-{number + 1}")
         # A leg that had not begun when the fit was interrupted has nothing to go on from; the first must have.
         goes_on = resume and (number == 0 or store.is_there)
-        title = _title(stages, leg, number, len(legs))
+        title = f"fit {number + 1} of {len(legs)}, {_lengths(stages, leg)}"
         fit = _fit(recipe, stages, leg, title=title, store=store, device=device, before=fits[-1].model if leg.warm else None)
         fits.append(fit.run(resume=goes_on))
         steps += fit.epochs * fit.steps
         models |= dict.fromkeys(leg.stages, fits[-1].model)
     last = fits[-1].model
-    return ScalesFit(tuple(models.get(index, last) for index in range(len(stages))), _joined(fits), steps)
+    return ScalesFit(tuple(models.get(index, last) for index in range(len(stages))), _joined(fits, [_lengths(stages, leg) for leg in legs]), steps)
 
 
 def _fit(
@@ -137,13 +138,14 @@ def _whole_steps(images: Array, counts: list[int], batch_size: int) -> Array:
     return images if len(images) >= least else np.resize(images, (least, *images.shape[1:]))
 
 
-def _title(stages: Sequence[Stage], leg: Leg, number: int, legs: int) -> str:
-    lengths = stages[leg.stages[0]].label if len(leg.stages) == 1 else "all lengths"
-    return f"fit {number + 1} of {legs}, {lengths}"
+def _lengths(stages: Sequence[Stage], leg: Leg) -> str:
+    return stages[leg.stages[0]].label if len(leg.stages) == 1 else "all lengths"
 
 
-def _joined(fits: list[Fitted]) -> History:
+def _joined(fits: list[Fitted], names: list[str]) -> History:
     """Epochs are counted on from leg to leg."""
     epochs = chain.from_iterable(fitted.history.epochs for fitted in fits)
     numbered = tuple(replace(epoch, epoch=index) for index, epoch in enumerate(epochs, start=1))
-    return History(0, fits[0].history.taught_epochs, numbered)
+    before = accumulate((len(fitted.history.epochs) for fitted in fits[:-1]), initial=0)
+    legs = tuple(HistoryLeg(epoch + 1, name) for epoch, name in zip(before, names, strict=True)) if len(fits) > 1 else ()
+    return History(0, fits[0].history.taught_epochs, numbered, legs)

@@ -112,6 +112,7 @@ def test_only_the_first_stage_is_taught_before_it_is_fitted(tmp_path: Path, less
     history = run((turned, stages), tmp_path, legs_of("progressive", 3, 1)).history
     assert history.taught_epochs == 1
     assert [epoch.reconstruction is None for epoch in history.epochs] == [True, False, False, False]
+    assert [leg.epoch for leg in history.legs] == [1, 3, 4]
 
 
 def test_a_fit_begun_anew_forgets_the_stages_of_an_earlier_one(data: tuple[Recipe, tuple[Stage, ...]], tmp_path: Path) -> None:

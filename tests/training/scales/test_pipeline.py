@@ -17,6 +17,7 @@ from training.__main__ import main
 from training.data.resample import resample
 from training.data.stripes import draw_stripes
 from training.export.sessions import GraphRunner
+from training.export.stage_figures import stage_labels
 from training.latent.checkpoint import Checkpoint, CheckpointStore
 from training.scales import fit as module
 from training.scales.prepare import standardised
@@ -106,7 +107,10 @@ def test_a_served_frame_answers_as_its_windows_cut_for_training_do(fitted: tuple
 
 
 def test_the_history_holds_all_stages(fitted: tuple[Path, str]) -> None:
-    assert json.loads((fitted[0] / "history.json").read_text())["epoch"] == [1, 2, 3, 4, 5, 6]
+    history = json.loads((fitted[0] / "history.json").read_text())
+    assert history["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert [leg["epoch"] for leg in history["legs"]] == [1, 3, 5]
+    assert [leg["name"] for leg in history["legs"]] == stage_labels(read_bundle(fitted[0]).manifest.latent.frames)
 
 
 def test_bad_input_is_told_before_anything_is_fitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
