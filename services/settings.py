@@ -41,7 +41,9 @@ class Settings(BaseSettings):
     queue_max_bytes: Annotated[int, Field(ge=1 << 16)] = Field(
         default=256 << 20, description="Most bytes of input and output arrays waiting or running, all models together."
     )
-    max_batch: Annotated[int, Field(ge=1, le=65536)] = Field(default=256, description="Most rows one graph run takes; a bundle may say fewer.")
+    max_batch: Annotated[int, Field(ge=1, le=65536)] = Field(
+        default=256, description="Most rows one graph run takes, of windows of one frame 16 times as many; a bundle may say fewer."
+    )
     default_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(default=60.0, description="Deadline of a request that brings none.")
     drain_s: Seconds = Field(default=30.0, description="Seconds accepted work may take to finish after SIGTERM.")
     watch_s: Seconds = Field(default=2.0, description="Seconds between looks at the bundle folder; 0 = never look.")

@@ -104,9 +104,10 @@ class ScaleSpectrum:
         latent_mean: (k, n, L) float32, posterior mean of every raw latent.
         latent_sd: (k, n, L) float32, its posterior standard deviation.
         window_nm: (k,) float64, nm. None where the pixel size is unknown.
-        separability: (k,) float64, in [0, 1]: balanced accuracy of the nearest class mean, each point left out of its own; NaN where fewer than two
-            classes have two valid points. None without labels.
-        separable_from_px: the least window from which on separability is >= 0.9, pixels of the frame. None: there is none, or no labels.
+        separability: (k,) float64, in [0, 1]: balanced accuracy of one round normal distribution for each class, each point left out of its own; NaN
+            where fewer than two classes have two valid points. None without labels.
+        separable_from_px: the least window from which on, up to the greatest, separability is >= 0.9, of 8 valid points of every class at least,
+            pixels of the frame. None: there is none, or no labels.
         separable_from_nm: the same, nm. None as separable_from_px, and where the pixel size is unknown.
     """
 

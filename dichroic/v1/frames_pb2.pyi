@@ -345,7 +345,7 @@ class ScaleSpectrumRequest(_message.Message):
     @_builtins.property
     def window_px(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Window lengths, pixels of the frame. Empty (the default), and window_nm too: 16 at equal steps of the logarithm, from half the least stage's
-        window to twice the greatest, as far as the frame allows at every point.
+        window to the greatest, as far as the frame allows at every point.
         """
 
     @_builtins.property
@@ -409,7 +409,9 @@ class ScaleSpectrumResponse(_message.Message):
     invalid_count: _builtins.int
     """How many of them are not valid."""
     separable_from_px: _builtins.float
-    """The least window from which on, up to the greatest, separability is >= 0.9; pixels of the frame. 0: there is none, or no labels."""
+    """The least window from which on, up to the greatest, separability is >= 0.9, of 8 valid points of every class at least; pixels of the
+    frame. 0: there is none, or no labels.
+    """
     separable_from_nm: _builtins.float
     """The same, nm. 0 also where the pixel size is unknown."""
     @_builtins.property
@@ -450,8 +452,9 @@ class ScaleSpectrumResponse(_message.Message):
 
     @_builtins.property
     def separability(self) -> _array_pb2.Array:
-        """(k,) float64, in [0, 1]: how well the content tells the labels apart: balanced accuracy of the nearest class mean, each point left out of its
-        class's mean. (Of models without content latents: of all raw ones.) NaN where fewer than two classes have two valid points. Empty without labels.
+        """(k,) float64, in [0, 1]: how well the content tells the labels apart: balanced accuracy of one round normal distribution for each class, each
+        point left out of its own class's. (Of models without content latents: of all raw ones.) NaN where fewer than two classes have two valid points.
+        Empty without labels.
         """
 
     def __init__(

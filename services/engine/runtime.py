@@ -22,6 +22,8 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 
 # Most bytes of inputs and outputs of one run.
 MAX_RUN_BYTES = 256 << 20
+# So many times the rows of other runs where a fixed input, such as a frame, comes with the request.
+WHOLE_READS = 16
 
 
 class Runtime:
@@ -43,7 +45,9 @@ class Runtime:
         self.signature = signature
         self._max_run_bytes = max_run_bytes
         self._row_bytes = signature.row_bytes
-        self.max_batch = max(1, min(max_batch, signature.max_batch, max_run_bytes // self._row_bytes))
+        # Every run of such a graph reads the whole frame anew, however few windows it is asked about.
+        most = max_batch * WHOLE_READS if signature.asks_for_fixed else max_batch
+        self.max_batch = max(1, min(most, signature.max_batch, max_run_bytes // self._row_bytes))
         self.lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
         self._session = session
         self._placed = Placed(session, place_on) if place_on and signature.fixed else None

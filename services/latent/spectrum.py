@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from dichroic.errors import InvalidTensorError
+from dichroic.separability import fewest_points, separability_of, separable_from
 from services.engine.model import Identity
 from services.latent.answers import Bool, Float32, Int64
 from services.latent.frames import FrameEncoder, LatentMap
 from services.latent.inputs import NDArray
 from services.latent.windows import Float64, Wanted, checked_centres, spectrum_windows, windows_of
-
-# Classes are told apart from this balanced accuracy on.
-SEPARABLE = 0.9
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,10 @@ async def scale_spectrum(encoder: FrameEncoder, identity: Identity, asked: Asked
     found = {name: _stacked(maps, name) for name in ("valid", "explained", "content", "latent_mean", "latent_sd")}
     window_px = np.array([each.window_px for each in maps])
     separability = None if labels is None else np.array([_of_map(each, labels) for each in maps])
-    least = 0.0 if separability is None else separable_from(window_px, separability)
+    least = 0.0
+    if labels is not None and separability is not None:
+        fewest = np.array([fewest_points(np.where(each.valid, labels, -1)) for each in maps])
+        least = separable_from(window_px, separability, fewest)
     return Spectrum(
         model=identity,
         window_px=window_px,
@@ -105,47 +106,6 @@ def checked_labels(labels: NDArray, points: int) -> None:
         alone = classes[np.argmin(counts)]
         message = f"labels: class {alone} has one point, and without it no mean. Send two of every class at least, or -1 for it."
         raise InvalidTensorError(message, field="labels")
-
-
-def separability_of(latents: NDArray, labels: Int64) -> float:
-    """Leave-one-out balanced accuracy of the nearest class mean, in [0, 1].
-
-    Point i of class c is compared with the means of the other classes and with c's mean without it,
-    m_c^(-i) = (n_c m_c - z_i) / (n_c - 1); the accuracy is the mean over classes of the share of points whose own is the nearest. A tie is an error.
-
-    Args:
-        latents: (n, d) finite.
-        labels: (n,) int64, -1: left out; classes of one point are left out too.
-
-    Returns:
-        The accuracy; NaN where fewer than two classes have two points.
-    """
-    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    kept = (counts >= 2) & (classes >= 0)
-    if np.count_nonzero(kept) < 2:
-        return float("nan")
-    points = latents[kept[index]].astype(np.float64)
-    own = (np.cumsum(kept) - 1)[index[kept[index]]]
-    number = counts[kept].astype(np.float64)
-    sums = np.zeros((len(number), points.shape[1]))
-    np.add.at(sums, own, points)
-    distances = np.stack([((points - mean) ** 2).sum(axis=1) for mean in sums / number[:, None]], axis=1)
-    rows = np.arange(len(points))
-    distances[rows, own] = ((points - (sums[own] - points) / (number[own] - 1)[:, None]) ** 2).sum(axis=1)
-    others = distances.copy()
-    others[rows, own] = np.inf
-    right = distances[rows, own] < others.min(axis=1)
-    return float(np.mean([right[own == each].mean() for each in range(len(number))]))
-
-
-def separable_from(window_px: Float64, separability: Float64) -> float:
-    """The least window from which on, up to the greatest, separability is at least SEPARABLE; 0: there is none."""
-    least = 0.0
-    for index in np.argsort(window_px)[::-1]:
-        if not separability[index] >= SEPARABLE:  # also true for NaN
-            break
-        least = float(window_px[index])
-    return least
 
 
 def _of_map(found: LatentMap, labels: NDArray) -> float:

@@ -247,7 +247,9 @@ def reach(centres: Float64, height: int, width: int) -> Float64:
 
 
 def spectrum_windows(frames: Frames, centres: Float64, pixel_size_nm: float, height: int, width: int) -> tuple[float, ...]:
-    """16 lengths, pixels, at equal steps of the logarithm: from half the least stage's to twice the greatest, as far as the frame allows.
+    """16 lengths, pixels, at equal steps of the logarithm: from half the least stage's to the greatest, as far as the frame allows.
+
+    Beyond the greatest no stage has learned what it would see.
 
     Raises:
         InvalidTensorError: not even the least lies inside the frame at every centre.
@@ -255,7 +257,7 @@ def spectrum_windows(frames: Frames, centres: Float64, pixel_size_nm: float, hei
     """
     own = [_own(stage, pixel_size_nm) for stage in frames.stages]
     longest = reach(centres, height, width)
-    low, high = min(own) / 2, min(2 * max(own), float(longest.min()))
+    low, high = min(own) / 2, min(max(own), float(longest.min()))
     if high < low:
         row = int(np.argmin(longest))
         message = f"centres_px: no window of {low:g} px or more, which this model needs, lies inside the frame at row {row}. Leave it out."

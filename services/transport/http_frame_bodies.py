@@ -96,6 +96,6 @@ class ScaleSpectrumAnswer(FrameAnswer):
     content: Any = Field(description="(k, n, d) posterior mean.")
     latent_mean: Any = Field(description="(k, n, L).")
     latent_sd: Any = Field(description="(k, n, L).")
-    separability: Any = Field(description="(k,) balanced accuracy of the nearest class mean, one point left out; null without labels.")
-    separable_from_px: float = Field(description="The least window from which on separability is >= 0.9; 0 = none.")
+    separability: Any = Field(description="(k,) balanced accuracy of the classes, one point left out; null without labels.")
+    separable_from_px: float = Field(description="The least window from which on separability is >= 0.9, of 8 points of every class; 0 = none.")
     separable_from_nm: float = Field(description="The same, nm; 0 = none, or unknown.")

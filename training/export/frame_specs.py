@@ -11,6 +11,8 @@ from training.export.specs import ImageDType, decode_max_batch, encode_outputs, 
 
 # The pixels around the centres of one run stay below this, for windows half as long again as the stage's.
 _TAP_BYTES = 64 << 20
+_FEATURE_BYTES = 128 << 20
+_MOST_ROWS = 4096
 _DTYPES: tuple[ImageDType, ...] = ("uint8", "uint16", "float32")
 
 _CENTRE = TensorSpec(
@@ -45,7 +47,7 @@ def frame_signatures(frames: FrameModels, preprocessing: Preprocessing) -> dict[
             meaning = "any unit: the frame's own mean and standard deviation are taken out" if frames.standardised else images.meaning
             shape: tuple[str | int, ...] = ("H", "W") if specification.channels == 1 else ("H", "W", specification.channels)
             fixed = (FixedSpec(name="frame", dtype=dtype, shape=shape, source="request", meaning=f"the whole frame; {meaning}"),)
-            for kind, told, most in (("frame", outputs, rows), ("explain", (_EXPLAINED,), min(rows, decode_max_batch(specification)))):
+            for kind, told, most in (("frame", outputs, rows), ("explain", (_EXPLAINED,), min(rows, decode_max_batch(specification, rows)))):
                 name = f"{kind}_{number}.{dtype}"
                 found[name] = Signature(graph=f"{name}.onnx", inputs=(_CENTRE, _WINDOW), fixed=fixed, outputs=told, max_batch=most)
             if specification.dense_head:
@@ -56,10 +58,12 @@ def frame_signatures(frames: FrameModels, preprocessing: Preprocessing) -> dict[
 
 
 def frame_max_batch(stage: StageModel) -> int:
-    """Windows of one run, 8 to 256."""
+    """Windows of one run, 8 to 4096: many, as each run reads the whole frame; what is gathered of it, and two layers of features, stay bounded."""
     specification = stage.model.specification
     taps = math.ceil(1.5 * (stage.window_px or 2 * specification.height_px)) + 2
-    return max(8, min(256, _TAP_BYTES // (4 * taps**2 * specification.channels)))
+    gathered = (8 + 4 * specification.channels) * taps**2  # where each pixel lies, and its values
+    features = 2 * 4 * specification.pixels * max(1, *specification.encoder_channels)
+    return max(8, min(_MOST_ROWS, _TAP_BYTES // gathered, _FEATURE_BYTES // features))
 
 
 def _of_frame(spec: TensorSpec) -> TensorSpec:

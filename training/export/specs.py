@@ -213,11 +213,11 @@ def signatures(specification: ModelSpecification, preprocessing: Preprocessing, 
     return found
 
 
-def decode_max_batch(specification: ModelSpecification) -> int:
-    """The largest power of two of images, at most 64, whose hidden features fit the memory bound (two layers live at once)."""
+def decode_max_batch(specification: ModelSpecification, most: int = 64) -> int:
+    """The largest power of two of images, `most` at most, whose hidden features fit the memory bound (two layers live at once)."""
     rows = specification.pixels if specification.invariances else 1
     per_image = 2 * 4 * rows * max(*specification.decoder_widths, specification.drawn_shape[2])
-    return int(2 ** math.floor(math.log2(min(64, max(1, _ACTIVATION_BYTES // per_image)))))
+    return int(2 ** math.floor(math.log2(min(most, max(1, _ACTIVATION_BYTES // per_image)))))
 
 
 def _angle_sd_meaning(specification: ModelSpecification) -> str:

@@ -141,9 +141,9 @@ def test_a_spectrum_that_names_no_windows_has_16_over_what_stages_and_frame_allo
     far = np.array([[30.0, 25.0], [30.0, 24.0]])
     found = np.array(spectrum_windows(BOTH, far, 0.0, *SIDES))
     assert (len(found), found[0]) == (16, 4)
-    assert found[-1] == pytest.approx(48)  # the second point's reach
-    np.testing.assert_allclose(np.diff(np.log(found)), np.log(12) / 15)
-    assert spectrum_windows(IN_PX, far, 0.0, *SIDES)[-1] == pytest.approx(32)  # twice the greatest
+    assert found[-1] == pytest.approx(32)  # the greatest stage's
+    np.testing.assert_allclose(np.diff(np.log(found)), np.log(8) / 15)
+    assert spectrum_windows(BOTH, np.array([[30.0, 13.0]]), 0.0, *SIDES)[-1] == pytest.approx(26)  # the point's reach
     with pytest.raises(InvalidTensorError, match="row 1") as error:
         spectrum_windows(BOTH, np.array([[30.0, 25.0], [1.0, 25.0]]), 0.0, *SIDES)
     assert error.value.row == 1
