@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,15 @@ def _object_archive(path: Path) -> None:
         np.savez(file, images=np.array([{"a": 1}], dtype=object))
 
 
+def _many_fields(path: Path) -> None:
+    np.save(path, np.zeros(1, dtype=[(f"field_{number}", "f4") for number in range(2000)]))
+
+
+def _archive_of_text(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "measured on a Monday")
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -137,6 +147,46 @@ def test_a_file_that_is_none_exits_2_and_nothing_in_it_runs(
     assert dichroic("encode", "toy", "bad.npy", "--out", "a.npz") == 2
     assert "bad.npy" in capsys.readouterr().err
     assert server.seen == []
+
+
+def _zarr(path: Path) -> None:
+    path.mkdir()
+    (path / "zarr.json").write_text("{}")
+
+
+# The file's name, what makes it, and what is told of it.
+OTHERS: dict[str, tuple[str, Callable[[Path], object], tuple[str, ...]]] = {
+    "HDF5": ("scan.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), ("an HDF5 file", "h5py.File('scan.h5')")),
+    "TIFF": ("scan.tif", lambda path: path.write_bytes(b"II*\0" + bytes(99)), ("a TIFF file", "tifffile.imread('scan.tif')")),
+    "zarr": ("scan.zarr", _zarr, ("a zarr store", "zarr.open_array('scan.zarr/NAME'")),
+    "another format": ("scan.dm4", lambda path: path.write_bytes(bytes(99)), ("neither .npy nor .npz", "numpy.save('scan.npy', ")),
+    "objects": ("scan.npy", _objects, ("scan.npy holds Python objects", "dtype=numpy.float32")),
+    "objects in an archive": ("scan.npz", _object_archive, ("images in scan.npz holds Python objects", "dtype=numpy.float32")),
+    "a header that numpy does not trust": ("scan.npy", _many_fields, ("damaged", "Save")),
+    "an archive of something else": ("scan.npz", _archive_of_text, ("a zip archive without an array", "numpy.savez")),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+@pytest.mark.parametrize("command", ["encode", "stream"])
+def test_a_file_of_another_kind_is_called_by_its_name_and_never_to_be_loaded_unsafely(
+    dichroic: Callable[..., int], capsys: pytest.CaptureFixture[str], command: str, case: str
+) -> None:
+    name, make, told = OTHERS[case]
+    make(Path(name))
+    assert dichroic(command, "toy", name, "--out", "a.npz") == 2
+    said = capsys.readouterr().err
+    assert [each for each in (name, *told) if each not in said] == []
+    assert "pickle" not in said
+    assert "unsafe" not in said
+
+
+def test_an_archive_may_hold_more_than_arrays(dichroic: Callable[..., int]) -> None:
+    np.savez("scan.npz", images=IMAGES)
+    with zipfile.ZipFile("scan.npz", "a") as archive:
+        archive.writestr("notes.txt", "measured on a Monday")
+    assert dichroic("encode", "toy", "scan.npz", "--out", "a.npz") == 0
+    assert len(saved("a.npz")["content"]) == len(IMAGES)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "no space left")])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dichroic.cli_files import FileError, read_arrays
 from training.data.dataset import Array
 from training.errors import InputError
 
@@ -80,16 +81,9 @@ def _read(path: Path) -> Array:
     if not path.exists():
         raise InputError("FILE_NOT_FOUND", f"There is no file {path}; check the name and the folder.")
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found as archive:
-            names = archive.files
-            if NAME not in names and len(names) != 1:
-                raise InputError("POSITIONS", f"{path.name} holds {', '.join(names) or 'nothing'}; name the array of positions {NAME}.")
-            return np.asarray(archive[NAME if NAME in names else names[0]])
-    except InputError:
-        raise
-    except Exception as error:  # whatever numpy throws at a file that is none of its own
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError("UNREADABLE_FILE", f"{path.name} cannot be read as .npy or .npz: {first}.") from error
+        arrays = read_arrays(path)
+    except FileError as error:
+        raise InputError("UNREADABLE_FILE", str(error)) from error
+    if NAME not in arrays and len(arrays) != 1:
+        raise InputError("POSITIONS", f"{path.name} holds {', '.join(arrays)}; name the array of positions {NAME}.")
+    return arrays[NAME] if NAME in arrays else next(iter(arrays.values()))

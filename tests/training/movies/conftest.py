@@ -25,13 +25,13 @@ def client() -> FakeClient:
 
 @pytest.fixture
 def encode(tmp_path: Path, client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> Encode:
-    """encode("maps.zarr", window_px=(6.0,), ...): the movie, in pieces of two frames, by the fake client."""
+    """encode("maps.zarr", window_px=(6.0,), ...): the movie, in pieces of two frames, by the fake client. `positions`: an array, or a file."""
     monkeypatch.setattr(pipeline, "Client", client)
     zarr.create_array(tmp_path / "movie.zarr", data=MOVIE, chunks=(2, 20, 24))
 
     def run(out: str, *, movie: str = "movie.zarr", positions: Any = None, resume: bool = False, **wish: Any) -> Written:
-        place = None
-        if positions is not None:
+        place = positions if isinstance(positions, Path) else None
+        if positions is not None and place is None:
             place = tmp_path / "tracks.npz"
             np.savez(place, positions_px=positions)
         given = Wish(**wish)

@@ -215,3 +215,18 @@ def test_a_file_of_another_kind_is_left_alone(encode: Encode, tmp_path: Path) ->
             encode(out, window_px=(6.0,), resume=True)
         assert refused.value.reason == reason
     assert (zarr.open_array(tmp_path / "maps.zarr", mode="r")[...] == MOVIE).all()
+
+
+def test_a_file_of_positions_that_is_none_is_called_by_its_name_and_never_to_be_loaded_unsafely(
+    encode: Encode, client: FakeClient, tmp_path: Path
+) -> None:
+    for name, content in (("tracks.h5", b"\x89HDF\r\n\x1a\n" + bytes(99)), ("tracks.npy", b"row,column")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=r"reads \.npy and \.npz") as refused:
+            encode("maps.zarr", positions=tmp_path / name, window_px=(6.0,))
+        assert refused.value.reason == "UNREADABLE_FILE"
+        assert "unsafe" not in str(refused.value)
+    with pytest.raises(InputError, match="holds Python objects") as refused:
+        encode("maps.zarr", positions=np.array([{}]), window_px=(6.0,))
+    assert "pickle" not in str(refused.value)
+    assert client.asked == []
