@@ -101,7 +101,9 @@ def checked_labels(labels: NDArray, points: int) -> None:
         raise InvalidTensorError(f"labels: row {row} is {labels[row]}; classes are 0 or more, and -1 is not known.", field="labels", row=row)
     classes, counts = np.unique(labels[labels >= 0], return_counts=True)
     if len(classes) < 2:
-        raise InvalidTensorError(f"labels has {len(classes)} classes; telling classes apart needs two at least.", field="labels")
+        found = "1 class" if len(classes) else "0 classes"
+        message = f"labels has {found}; telling classes apart needs two or more, of two points each. Labels are 0 or more, and -1 where not known."
+        raise InvalidTensorError(message, field="labels")
     if counts.min() < 2:
         alone = classes[np.argmin(counts)]
         message = f"labels: class {alone} has one point, and without it no mean. Send two of every class at least, or -1 for it."

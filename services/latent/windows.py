@@ -219,7 +219,7 @@ def checked_centres(centres: NDArray, largest: float, height: int, width: int) -
     """(n, 2) float64, (row, column): centres at which a window of the length `largest` lies inside the frame.
 
     Raises:
-        InvalidTensorError: another dtype or shape, none, not finite, or too near the border; names the row.
+        InvalidTensorError: another dtype or shape, none, not finite, outside the frame, or too near its border; names the row.
     """
     if centres.dtype != np.float64 or centres.ndim != 2 or centres.shape[1] != 2 or not len(centres):
         found = f"{centres.dtype.name} of shape {centres.shape}"
@@ -228,9 +228,18 @@ def checked_centres(centres: NDArray, largest: float, height: int, width: int) -
     if not finite.all():
         row = int(np.argmin(finite))
         raise InvalidTensorError(f"centres_px: row {row} holds NaN or infinity; leave it out.", field="centres_px", row=row)
-    outside = reach(centres, height, width) < largest - 2 * INSIDE_PX
+    longest = reach(centres, height, width)
+    outside = longest < -2 * INSIDE_PX
     if outside.any():
         row = int(np.argmax(outside))
+        message = (
+            f"centres_px: centre {row} (counted from 0), row {centres[row, 0]:g} and column {centres[row, 1]:g}, is outside the frame of "
+            f"{height} x {width} px. Rows are 0 to {height}, columns 0 to {width}, pixels of the frame: mend the centre, or leave it out."
+        )
+        raise InvalidTensorError(message, field="centres_px", row=row)
+    too_near = longest < largest - 2 * INSIDE_PX
+    if too_near.any():
+        row = int(np.argmax(too_near))
         where = f"({centres[row, 0]:g}, {centres[row, 1]:g})"
         message = (
             f"centres_px: at row {row}, {where}, a window of {largest:g} px reaches over the border of the frame of {height} x {width} px. "

@@ -94,6 +94,7 @@ async def test_points_that_are_not_valid_are_left_out(server: Server) -> None:
     [
         pytest.param(Wanted(), None, "centres_px", id="no points"),
         pytest.param(Wanted(centres_px=np.array([[0.5, 20.0]])), None, "centres_px", id="a point at the border"),
+        pytest.param(Wanted(centres_px=np.array([[-5.0, 100.0]])), None, "centres_px", id="a point outside"),
         pytest.param(Wanted(centres_px=POINTS, window_px=(41,)), None, "window_px", id="window larger than the frame"),
         pytest.param(Wanted(centres_px=POINTS, window_nm=(4,)), None, "pixel_size_nm", id="no pixel size"),
         pytest.param(Wanted(centres_px=POINTS, pixel_size_nm=-2), None, "pixel_size_nm", id="pixel size below zero"),
@@ -114,3 +115,5 @@ def test_labels_of_points_that_are_not_known_are_no_class() -> None:
     checked_labels(np.array([-1, 3, 3, 7, 7]), 5)
     with pytest.raises(InvalidTensorError, match="0 classes"):
         checked_labels(np.full(5, -1), 5)
+    with pytest.raises(InvalidTensorError, match=r"has 1 class; .* two or more"):
+        checked_labels(np.array([-1, 3, 3, 3, 3]), 5)

@@ -10,7 +10,7 @@ import pytest
 
 from dichroic.bundle.frames_section import DenseFrames, Frames, FrameStage
 from dichroic.errors import DichroicError, InvalidFieldError, InvalidTensorError
-from services.latent.windows import Places, Wanted, places_of, spectrum_windows, windows_of
+from services.latent.windows import Places, Wanted, checked_centres, places_of, spectrum_windows, windows_of
 from tests.toy_frames import grid
 
 SIDES = (60, 50)
@@ -97,6 +97,22 @@ def test_a_window_that_reaches_over_the_border_is_refused_with_its_row(bad: tupl
     assert (found.value.field, found.value.row) == ("centres_px", 1)
     within = replace(wanted, centres_px=np.array([[16.0, 16.0], [44.0, 34.0]]))
     assert [place.count for place in places(BOTH, within)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [((-5.0, 100.0), "row -5 and column 100,"), ((61.5, 25.0), "row 61.5 and column 25,"), ((30.0, -0.25), "row 30 and column -0.25,")],
+)
+def test_a_centre_outside_the_frame_is_told_as_such_with_its_place_and_the_frames_size(bad: tuple[float, float], told: str) -> None:
+    # A centre too near the border comes before it: being outside is told first.
+    centres = np.array([[30.0, 25.0], [1.0, 25.0], bad])
+    for largest in (0.0, 8.0):
+        with pytest.raises(InvalidTensorError, match=f"centre 2 .*{told} is outside the frame of 60 x 50 px") as found:
+            checked_centres(centres, largest, *SIDES)
+        assert (found.value.field, found.value.row) == ("centres_px", 2)
+        assert "window" not in found.value.message
+    corners = np.array([[0.0, 0.0], [60.0, 50.0]])
+    assert checked_centres(corners, 0.0, *SIDES) is corners
 
 
 @pytest.mark.parametrize(("window", "stride"), [(8, 3.0), (7.5, 1.75), (50, 4.0), (10, 10.0), (8, 4.0), (0.5, 5.3)])
