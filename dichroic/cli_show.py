@@ -64,14 +64,21 @@ def picks_table(picks: Suggestion) -> str:
 
 
 def spectrum_table(spectrum: ScaleSpectrum) -> str:
-    """One line for each window: its length, its stage, what its reconstruction explains in the mean over the points, and how well classes differ."""
+    """One line for each window: its length, its stage, how many points are valid, what is explained in their median, and how well classes differ.
+
+    The median: of a flat window next to nothing can be explained, and one such point among many would make the mean any number below 0.
+    """
     in_nm = [] if spectrum.window_nm is None else [spectrum.window_nm]
     told = [] if spectrum.separability is None else [spectrum.separability]
-    shares = np.where(spectrum.valid, spectrum.explained, 0).sum(axis=1) / np.maximum(spectrum.valid.sum(axis=1), 1)
-    columns = [spectrum.window_px, *in_nm, spectrum.stage, spectrum.valid.sum(axis=1), shares, *told]
-    head = ("window px", *(["nm"] if in_nm else []), "stage", "valid", "explained", *(["separability"] if told else []))
+    medians = np.array([np.median(row[valid]) if valid.any() else np.nan for row, valid in zip(spectrum.explained, spectrum.valid, strict=True)])
+    columns = [spectrum.window_px, *in_nm, spectrum.stage, spectrum.valid.sum(axis=1), medians, *told]
+    head = ("window px", *(["nm"] if in_nm else []), "stage", "valid", "median explained", *(["separability"] if told else []))
     rows = [tuple(f"{figure:.4g}" for figure in figures) for figures in zip(*(each.tolist() for each in columns), strict=True)]
-    last = [] if spectrum.separable_from_px is None else [f"classes can be told apart from {spectrum.separable_from_px:.4g} px on"]
+    last = []
+    if spectrum.separable_from_px is not None:
+        last = [f"classes can be told apart from {spectrum.separable_from_px:.4g} px on"]
+    elif told:
+        last = ["the classes are not told apart: from none of these lengths on is separability 0.9 or more up to the longest"]
     return "\n".join([_table(head, rows), *last])
 
 

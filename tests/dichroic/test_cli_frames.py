@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from dichroic import ModelIdentity, ScaleSpectrum
+from dichroic.cli_show import spectrum_table
 from dichroic.errors import QueueFullError, UnsupportedCapabilityError
 from dichroic.v1 import frames_pb2
 from dichroic.wire import from_array
@@ -62,7 +67,7 @@ def test_spectrum_prints_a_line_for_each_window(scan: Callable[..., int], server
     assert scan("spectrum", "toy", "frame.npy", *options) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [
-        ["window", "px", "nm", "stage", "valid", "explained", "separability"],
+        ["window", "px", "nm", "stage", "valid", "median", "explained", "separability"],
         ["2", "1", "1", "1", "0.5", "0.5"],
         ["8", "4", "2", "2", "0.5", "1"],
         ["classes", "can", "be", "told", "apart", "from", "8", "px", "on"],
@@ -73,7 +78,45 @@ def test_spectrum_prints_a_line_for_each_window(scan: Callable[..., int], server
     told = json.loads(capsys.readouterr().out)
     assert (told["separability"], told["explained"][0], len(told["window_px"])) == (None, [None], 3)
     assert scan("spectrum", "toy", "frame.npy", "--centre", "3", "3") == 0
-    assert capsys.readouterr().out.splitlines()[0].split() == ["window", "px", "stage", "valid", "explained"]
+    assert capsys.readouterr().out.splitlines()[0].split() == ["window", "px", "stage", "valid", "median", "explained"]
+
+
+def _spectrum(**changes: Any) -> ScaleSpectrum:
+    """Two windows, three points, of which one is not valid through the second and one is hardly explained."""
+    latents = np.zeros((2, 3, 1), np.float32)
+    explained = np.array([[0.75, -300, 0.25], [0.5, np.nan, 0.75]], np.float32)
+    found = ScaleSpectrum(
+        model=ModelIdentity("toy", 3, ""),
+        frame_id="",
+        acquisition_time_unix_ns=0,
+        window_px=np.array([2.0, 8.0]),
+        stage=np.array([1, 2]),
+        valid=np.isfinite(explained),
+        invalid_count=1,
+        explained=explained,
+        content=latents,
+        latent_mean=latents,
+        latent_sd=latents,
+    )
+    return replace(found, **changes)
+
+
+def test_what_is_explained_is_the_median_over_the_valid_points() -> None:
+    head, *rows = spectrum_table(_spectrum()).splitlines()
+    assert head.split()[-2:] == ["median", "explained"]
+    assert [row.split()[-2:] for row in rows] == [["3", "0.25"], ["2", "0.625"]]
+    nowhere = spectrum_table(_spectrum(valid=np.zeros((2, 3), bool))).splitlines()
+    assert [row.split()[-2:] for row in nowhere[1:]] == [["0", "nan"], ["0", "nan"]]
+
+
+@pytest.mark.parametrize("separability", [[0.4, 0.6], [1.0, 0.8], [math.nan, math.nan]])
+def test_classes_that_no_length_tells_apart_are_said_to_be_so(separability: list[float]) -> None:
+    told = spectrum_table(_spectrum(separability=np.array(separability))).splitlines()
+    assert len(told) == 4
+    assert told[-1].startswith("the classes are not told apart: from none of these lengths on")
+    apart = spectrum_table(_spectrum(separability=np.array([0.4, 1.0]), separable_from_px=8.0)).splitlines()
+    assert apart[-1] == "classes can be told apart from 8 px on"
+    assert len(spectrum_table(_spectrum()).splitlines()) == 3, "without labels nothing is said of classes"
 
 
 def test_stream_writes_the_maps_of_all_frames(scan: Callable[..., int], server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
