@@ -16,15 +16,15 @@ class FrameBody(Body):
     """A whole image, and windows on it."""
 
     frame: JsonArray = Field(
-        description="(h, w) or (h, w, c): uint8, uint16 or float32; NaN and infinity (packed) make windows that touch them invalid."
+        description="(h, w) or (h, w, c): uint8, uint16 or float32; NaN (in lists: null) and infinity make windows that touch them invalid."
     )
     frame_id: str = Field(default="", description="The caller's name for the frame, echoed.")
     acquisition_time_unix_ns: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] = Field(
         default=0, description="When the frame was taken, ns since 1970-01-01T00:00:00 UTC, echoed; 0 = unknown."
     )
     pixel_size_nm: Length | None = Field(default=None, description="Side of the frame's pixels, nm; default: unknown.")
-    window_px: list[Length] = Field(default=[], description="Window lengths, pixels of the frame; default: the model's own.")
-    window_nm: list[Length] = Field(default=[], description="Window lengths, nm, instead of window_px; they need pixel_size_nm.")
+    window_px: Length | list[Length] = Field(default=[], description="One window length or several, pixels of the frame; default: the model's own.")
+    window_nm: Length | list[Length] = Field(default=[], description="Window lengths, nm, instead of window_px; they need pixel_size_nm.")
     stage: Annotated[int, Field(ge=0)] = Field(default=0, description="Which stage encodes every window, 1 to K; 0 = the nearest in log length.")
 
 

@@ -79,10 +79,14 @@ class FrameRoutes:
 def _read(body: FrameBody, centres: JsonArray | None, **more: Any) -> tuple[Any, Wanted]:
     wanted = Wanted(
         pixel_size_nm=body.pixel_size_nm or 0.0,
-        window_px=tuple(body.window_px),
-        window_nm=tuple(body.window_nm),
+        window_px=_lengths(body.window_px),
+        window_nm=_lengths(body.window_nm),
         centres_px=None if centres is None else read_array(centres, field="centres_px", listed="float64"),
         stage=body.stage,
         **more,
     )
-    return read_array(body.frame, field="frame"), wanted
+    return read_array(body.frame, field="frame", null_is_nan=True), wanted
+
+
+def _lengths(given: float | list[float]) -> tuple[float, ...]:
+    return tuple(given) if isinstance(given, list) else (given,)

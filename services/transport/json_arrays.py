@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -44,8 +45,8 @@ JsonArray = Annotated[
 ]
 
 
-def read_array(given: PackedArray | ListedArray | list[Any], *, field: str, listed: str = "float32") -> NDArray:
-    """A JSON array as numpy; lists without a dtype are `listed`.
+def read_array(given: PackedArray | ListedArray | list[Any], *, field: str, listed: str = "float32", null_is_nan: bool = False) -> NDArray:
+    """A JSON array as numpy; lists without a dtype are `listed`. `null_is_nan`: in lists of floats null is a number that JSON has not, as in answers.
 
     Raises:
         InvalidTensorError: ragged lists, something that is no number, numbers outside the dtype, wrong byte count, not base64.
@@ -53,8 +54,8 @@ def read_array(given: PackedArray | ListedArray | list[Any], *, field: str, list
     if isinstance(given, PackedArray):
         return _unpacked(given, field)
     if isinstance(given, ListedArray):
-        return _listed(given.values, given.dtype, field)
-    return _listed(given, listed, field)
+        return _listed(given.values, given.dtype, field, null_is_nan=null_is_nan)
+    return _listed(given, listed, field, null_is_nan=null_is_nan)
 
 
 def write_array(values: NDArray, *, packed: bool) -> object:
@@ -78,9 +79,12 @@ def _unpacked(given: PackedArray, field: str) -> NDArray:
     return from_array(array_pb2.Array(dtype=NUMBERS[given.dtype], shape=given.shape, data=data), field=field)
 
 
-def _listed(values: list[Any], dtype: str, field: str) -> NDArray:
+def _listed(values: list[Any], dtype: str, field: str, *, null_is_nan: bool) -> NDArray:
     try:
         found = np.array(values)
+        if null_is_nan and found.dtype == object and np.dtype(dtype).kind == "f":
+            # Made anew, so that whatever else is no number is refused as it is without a null.
+            found = np.array([math.nan if each is None else each for each in found.flat]).reshape(found.shape)
     except ValueError as error:
         raise InvalidTensorError(f"{field} is ragged: every list of one level needs the same length.", field=field) from error
     if found.size and found.dtype.kind not in "iuf":

@@ -64,6 +64,30 @@ async def test_what_is_not_valid_is_null(running: Running) -> None:
     assert (told["content"][0], told["class_index"][0]) == ([None, None], -1)
 
 
+@pytest.mark.parametrize("typed", [False, True])
+async def test_null_in_a_listed_frame_is_a_pixel_that_is_not_finite(running: Running, typed: bool) -> None:
+    frame = FRAME.copy()
+    frame[0, 0], frame[9, 9] = np.nan, np.nan
+    listed = [[None if np.isnan(pixel) else pixel for pixel in row] for row in frame.tolist()]
+    given = {"dtype": "float32", "values": listed} if typed else listed
+    for route, more in (("encode_frame", {"stride_px": 3}), ("scale_spectrum", {"centres_px": CENTRES})):
+        found, meant = [await ask(running, route, frame=each, window_px=[4], **more) for each in (given, packed(frame))]
+        assert found == meant
+    (told,) = (await ask(running, "encode_frame", frame=given, window_px=[4], stride_px=3))["maps"]
+    assert (told["valid"][0], told["invalid_count"]) == (False, told["valid"].count(False))
+    assert 1 < told["invalid_count"] < len(told["valid"])
+    (nothing,) = (await ask(running, "encode_frame", frame=[[None] * 5] * 5, window_px=4))["maps"]
+    assert not any(nothing["valid"])
+
+
+@pytest.mark.parametrize("route", ["encode_frame", "scale_spectrum"])
+async def test_one_window_may_be_a_number(running: Running, route: str) -> None:
+    for lengths in ({"window_px": 4.5}, {"window_nm": 9, "pixel_size_nm": 2}):
+        (unit,) = (name for name in lengths if name.startswith("window"))
+        asked = {"frame": packed(FRAME), "centres_px": CENTRES} | lengths
+        assert await ask(running, route, **asked) == await ask(running, route, **asked | {unit: [lengths[unit]]})
+
+
 async def test_a_spectrum_with_labels(running: Running) -> None:
     found = await ask(running, "scale_spectrum", frame=packed(FRAME), centres_px=CENTRES, labels=[0, 1, 0, 1], window_nm=[8, 16], pixel_size_nm=2)
     assert (found["window_px"], found["window_nm"], found["stage"]) == ([4, 8], [8, 16], [1, 2])
@@ -82,7 +106,17 @@ async def test_a_spectrum_with_labels(running: Running) -> None:
         pytest.param("encode_frame", {"window_px": [18]}, "window_px", id="window larger than the frame"),
         pytest.param("encode_frame", {"window_px": [0]}, "window_px", id="window of no length"),
         pytest.param("encode_frame", {"labels": [0]}, "labels", id="an unknown field"),
-        pytest.param("encode_frame", {"frame": [[0.5, None]]}, "frame", id="null in a frame"),
+        pytest.param("encode_frame", {"window_px": [4, 0]}, "window_px", id="a window of no length among others"),
+        pytest.param("encode_frame", {"window_px": 0}, "window_px", id="one window of no length"),
+        pytest.param("encode_frame", {"window_px": "4"}, "window_px", id="a window that is text"),
+        pytest.param("encode_frame", {"window_px": None}, "window_px", id="a window that is null"),
+        pytest.param("encode_frame", {"frame": {"dtype": "uint8", "values": [[1, None]]}}, "frame", id="null in a frame of integers"),
+        pytest.param("encode_frame", {"frame": [[0.5, None], [0.5, "1"]]}, "frame", id="text in a frame with null"),
+        pytest.param("encode_frame", {"frame": [[0.5, None], [0.5]]}, "frame", id="a ragged frame with null"),
+        pytest.param("encode_frame", {"frame": [[0.5, None], None]}, "frame", id="null for a row"),
+        pytest.param("encode_frame", {"frame": [[0.5, None], [{}, 0.5]]}, "frame", id="an object in a frame with null"),
+        pytest.param("encode_frame", {"frame": [[0.5, None], [10**30, 0.5]]}, "frame", id="more digits than 64 bits in a frame with null"),
+        pytest.param("encode_frame", {"centres_px": [[8.0, None]]}, "centres_px", id="null in centres"),
         pytest.param("scale_spectrum", {}, "centres_px", id="no points"),
         pytest.param("scale_spectrum", {"centres_px": CENTRES, "labels": [0, 0, 0, 0]}, "labels", id="one class"),
     ],
