@@ -90,6 +90,8 @@ def _facts(written: Written, picture: Path | None) -> dict[str, object]:
         "frames": written.frames,
         "encoded": written.encoded,
         "invalid_windows": written.invalid_windows,
+        "positions": written.positions,
+        "absent_positions": written.absent_positions,
         "seconds": written.seconds,
         **written.facts,
     }
@@ -101,7 +103,9 @@ def _table(written: Written, picture: Path | None) -> str:
     lengths = ", ".join(f"{px:.4g}" for px in facts["lengths_px"])
     lines.append(f"{facts['model_name']} version {facts['model_version']}, digest {facts['model_digest']}; windows of {lengths} px")
     rate = f" in {written.seconds:.1f} s ({written.encoded / written.seconds:.1f} a second)" if written.encoded and written.seconds else ""
-    lines.append(f"{written.frames} frames, {written.encoded} of them encoded now{rate}; {written.invalid_windows} windows are not valid")
+    lines.append(f"{written.frames} frames, {written.encoded} of them encoded now{rate}")
+    absent = f"; absent positions: {written.absent_positions} of {written.positions}" if written.positions else ""
+    lines.append(f"windows that touch NaN or infinity: {written.invalid_windows}{absent}")
     lines.append(f"wrote {written.out}" + (f" and {picture}" if picture else ""))
     return "\n".join(lines)
 

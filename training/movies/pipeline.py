@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from tqdm import tqdm
 
 from dichroic import Client
 from dichroic.errors import DichroicError
@@ -24,6 +23,7 @@ from training.movies.asked import Asked, Wish, asked_of
 from training.movies.encoding import credit, encoded
 from training.movies.frame_maps import arrays_of, windows_of
 from training.movies.maps_file import MapsFile, check_name, create, reopen
+from training.movies.progress import Progress
 from training.movies.stopping import Stop, stop_on_interrupt
 from training.movies.tracks import Tracks, read_tracks
 
@@ -54,13 +54,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of it. `encoded`: frames of this run; `seconds`: it took, without starting a service."""
+    """What became of it. `encoded`: frames of this run; `seconds`: it took, without starting a service.
+
+    Of the whole file, in all frames: `invalid_windows` touch NaN or infinity; of `positions`, 0 on a grid, `absent_positions` are NaN.
+    """
 
     out: Path
     facts: dict[str, Any]
     frames: int
     encoded: int
     invalid_windows: int
+    positions: int
+    absent_positions: int
     seconds: float
     notes: tuple[str, ...]
     latent_names: tuple[str, ...]
@@ -100,7 +105,9 @@ def encode_movie(request: Request) -> Written:
         notes = movie.notes
     with reopen(request.out, read_only=True) as file:
         invalid = sum(int(np.asarray(group["invalid_count"][...]).sum()) for group in file.groups)
-        return Written(request.out, file.facts, len(file.done), count, invalid, seconds, notes, asked.latent_names)
+        frames = len(file.done)
+        positions, absent = (0, 0) if tracks is None else (frames * tracks.count, tracks.absent(frames))
+        return Written(request.out, file.facts, frames, count, invalid, positions, absent, seconds, notes, asked.latent_names)
 
 
 class _Run:
@@ -133,9 +140,9 @@ class _Run:
             KeyboardInterrupt: it was asked to stop before all were done.
         """
         frames, before, tries = self._movie.shape[0], int(self.done.sum()), 0
-        with tqdm(total=frames, initial=before, desc="movie", unit="frame", disable=None) as bar:
+        with Progress(frames, before) as progress:
             while not self.done.all():
-                had, delay_s = int(self.done.sum()), self._missing(bar, stop)
+                had, delay_s = int(self.done.sum()), self._missing(progress, stop)
                 if stop.asked and not self.done.all():
                     raise KeyboardInterrupt
                 tries = 0 if self.done.sum() > had else tries + 1
@@ -145,11 +152,11 @@ class _Run:
                     time.sleep(delay_s)
         return frames - before
 
-    def _missing(self, bar: tqdm[None], stop: Stop) -> float:
+    def _missing(self, progress: Progress, stop: Stop) -> float:
         """One stream of what is missing, until it is to stop. Returns after how many seconds the service wants to be asked again, or 0."""
         delay_s = 0.0
         if self._file is not None:
-            self._absent(bar)
+            self._absent(progress)
         frames = takewhile(lambda _: not stop.asked, self._movie.runs(~self.done & self._present()))
         for answer in encoded(self._client, self._asked, frames, self._tracks, credit(self._movie)):
             if answer.error is not None:
@@ -158,9 +165,9 @@ class _Run:
             if self._file is None:
                 windows = windows_of(answer.maps, self._tracks, answer.t)
                 self._file = create(self._out, self._movie.shape[0], windows, self._facts)
-                self._absent(bar)
+                self._absent(progress)
             self._file.write(answer.t, arrays_of(answer.maps, self._tracks, answer.t))
-            bar.update()
+            progress.one_more()
         if self._file is not None:
             self._file.flush()
         return delay_s
@@ -172,11 +179,11 @@ class _Run:
         present: Array = ~np.isnan(self._tracks.positions_px[..., 0]).all(axis=1)
         return present
 
-    def _absent(self, bar: tqdm[None]) -> None:
+    def _absent(self, progress: Progress) -> None:
         if self._file is not None:
             for t in np.flatnonzero(~self.done & ~self._present()):
                 self._file.write_absent(int(t))
-                bar.update()
+                progress.one_more()
 
 
 def _facts(movie: MovieFile, asked: Asked, tracks: Tracks | None) -> dict[str, Any]:

@@ -37,6 +37,10 @@ class Tracks:
         present = ~np.isnan(here[:, 0])
         return present, here[present]
 
+    def absent(self, frames: int) -> int:
+        """How many of the positions in so many frames are NaN: of `frames` x `count`."""
+        return int(np.isnan(self.positions_px[..., 0]).sum()) * (1 if self.move else frames)
+
     @property
     def sha256(self) -> str:
         """Of shape and values."""

@@ -21,6 +21,7 @@ import zarr
 
 from benchmarks.processes import high_water_bytes
 from tests.toy_frames import ToyFrames, write_frames
+from tests.training.movies.conftest import MOVIE
 from training.__main__ import main
 from training.local_service import LocalService, running_service
 from training.movies.encoding import MOST_IN_FLIGHT
@@ -186,6 +187,25 @@ def test_bad_input_is_told_in_a_line(home: Home, options: list[str], reason: str
     assert main(arguments) == 2
     assert capsys.readouterr().err.startswith(f"{reason}: ")
     assert not (home.folder / "bad.zarr").exists()
+
+
+@pytest.mark.usefixtures("encode")
+def test_the_summary_tells_windows_that_touch_nan_from_positions_that_are_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    movie = MOVIE.copy()
+    movie[4, 6:10, 6:10] = np.nan
+    np.save(tmp_path / "holes.npy", movie)
+    positions = np.full((9, 2, 2), 8.0)
+    positions[:3, 1] = np.nan
+    np.save(tmp_path / "tracks.npy", positions)
+    command = ["movie", str(tmp_path / "holes.npy"), "--model", "frames", "--server", "nowhere", "--window-px", "6", "--no-picture"]
+    tracked = [*command, "--positions", str(tmp_path / "tracks.npy")]
+    assert main([*tracked, "--out", str(tmp_path / "maps.zarr")]) == 0
+    assert "windows that touch NaN or infinity: 2; absent positions: 3 of 18" in capsys.readouterr().out.splitlines()
+    assert main([*tracked, "--out", str(tmp_path / "maps.h5"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["invalid_windows"], told["positions"], told["absent_positions"]) == (2, 18, 3)
+    assert main([*command, "--stride-px", "6", "--out", str(tmp_path / "grid.zarr")]) == 0
+    assert "windows that touch NaN or infinity: 1" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("options", [["--model", "frames:0"], ["--window-px", "0"], ["--window-px", "4", "--window-nm", "8"], ["--stride-px", "nan"]])

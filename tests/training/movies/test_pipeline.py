@@ -13,7 +13,7 @@ from dichroic.errors import DichroicError, InvalidTensorError, QueueFullError, S
 from tests.training.movies.conftest import MOVIE, Encode
 from tests.training.movies.fake_client import FakeClient, toy_map
 from training.errors import InputError
-from training.movies import maps_file
+from training.movies import maps_file, progress
 from training.movies.maps_file import reopen
 from training.movies.pipeline import Interrupted
 
@@ -43,6 +43,7 @@ def test_every_frame_has_the_maps_that_it_would_have_alone(encode: Encode, tmp_p
     assert found["valid"].all()
     np.testing.assert_array_equal(found["centres_px"][:2, 1], [[3, 6], [6, 6]])
     assert (written.frames, written.encoded, written.invalid_windows) == (9, 9, 0)
+    assert (written.positions, written.absent_positions) == (0, 0)
     assert (written.facts["model_digest"], written.facts["movie_shape"]) == ("a" * 64, [9, 20, 24])
 
 
@@ -75,7 +76,8 @@ def test_positions_are_followed_and_nan_where_a_track_is_absent(encode: Encode, 
     positions[:, 0, 1] += np.arange(9)
     positions[:3, 1] = np.nan
     positions[5] = np.nan
-    encode(out, positions=positions, window_px=(6.0,))
+    written = encode(out, positions=positions, window_px=(6.0,))
+    assert (written.invalid_windows, written.positions, written.absent_positions) == (0, 18, 5)
     found = arrays(tmp_path / out)
     assert found["latent_mean"].shape == (9, 2, 2)
     assert found["valid"].tolist() == [[t != 5, t > 2 and t != 5] for t in range(9)]
@@ -86,7 +88,8 @@ def test_positions_are_followed_and_nan_where_a_track_is_absent(encode: Encode, 
 
 
 def test_places_that_stay_are_asked_in_one_stream(encode: Encode, client: FakeClient, tmp_path: Path) -> None:
-    encode("fixed.zarr", positions=np.array([[8.0, 8], [np.nan, np.nan], [9, 12]]), window_px=(6.0,))
+    written = encode("fixed.zarr", positions=np.array([[8.0, 8], [np.nan, np.nan], [9, 12]]), window_px=(6.0,))
+    assert (written.invalid_windows, written.positions, written.absent_positions) == (0, 27, 9)
     assert client.asked == [str(t) for t in range(9)]
     found = arrays(tmp_path / "fixed.zarr")
     assert found["valid"].tolist() == [[True, False, True]] * 9
@@ -113,6 +116,24 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert encode(out, window_px=(6.0,), resume=True).encoded == 0
     encode("whole.zarr", window_px=(6.0,))
     same(tmp_path / out, tmp_path / "whole.zarr")
+
+
+def test_a_run_that_nobody_looks_at_says_every_so_often_how_far_it_is(
+    encode: Encode, client: FakeClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def pass_time(asked: int, name: str) -> None:
+        now[0] += 12
+
+    client.fails = pass_time
+    encode("maps.zarr", window_px=(6.0,))
+    assert capsys.readouterr().err.splitlines() == [
+        "movie: 3 of 9 frames, 33 %, 72 s left",
+        "movie: 6 of 9 frames, 66 %, 36 s left",
+        "movie: 9 of 9 frames, 100 %, 0 s left",
+    ]
 
 
 def test_a_service_that_is_too_busy_is_asked_again(encode: Encode, client: FakeClient, tmp_path: Path) -> None:
