@@ -35,6 +35,9 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 MAX_MESSAGE_BYTES: Final = 800
 MAX_VALUE_BYTES: Final = 200
 
+# What to do where the time was too short; calls that have something better to say put it in its place.
+SEND_LESS: Final = "send less at once"
+
 # What grpc.aio makes up where a message could not be sent because the call was over, if the status that says why has not been read by then.
 SEND_FAILED: Final = "Internal error from Core"
 
@@ -142,7 +145,7 @@ def from_rpc_error(error: grpc.RpcError | grpc.aio.AioRpcError) -> DichroicError
 def _explained(code: grpc.StatusCode, text: str) -> str:
     meaning = {
         grpc.StatusCode.UNAVAILABLE: "No server answered; check the address, that the server runs, and that the port is reachable",
-        grpc.StatusCode.DEADLINE_EXCEEDED: "The answer did not come within the time given; raise timeout_s or send less at once",
+        grpc.StatusCode.DEADLINE_EXCEEDED: f"The answer did not come within the time given; raise timeout_s or {SEND_LESS}",
         grpc.StatusCode.CANCELLED: "The call was cancelled",
         grpc.StatusCode.UNIMPLEMENTED: "The server does not know this method; it is older than this client, or not a Dichroic server",
         grpc.StatusCode.UNAUTHENTICATED: "The server, or a proxy before it, wants a credential",

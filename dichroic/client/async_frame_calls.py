@@ -62,7 +62,8 @@ class AsyncFrameCalls(AwaitedChannel):
         echo = Echo(frame_id, acquisition_time_unix_ns)
         request = frame_request(model_name, frame, looked, explain=explain, model_version=version, echo=echo)
         check_frame_size(request, self._known.get((model_name, version)))
-        return frame_encoding_of(await self._once(self._stubs().latent.EncodeFrame, request, self._deadline(timeout_s)))
+        with looked.in_time():
+            return frame_encoding_of(await self._once(self._stubs().latent.EncodeFrame, request, self._deadline(timeout_s)))
 
     async def scale_spectrum(
         self,
@@ -85,7 +86,8 @@ class AsyncFrameCalls(AwaitedChannel):
         echo = Echo(frame_id, acquisition_time_unix_ns)
         request = spectrum_request(model_name, frame, looked, labels, model_version=version, echo=echo)
         check_frame_size(request, self._known.get((model_name, version)))
-        return spectrum_of(await self._once(self._stubs().latent.ScaleSpectrum, request, self._deadline(timeout_s)))
+        with looked.in_time():
+            return spectrum_of(await self._once(self._stubs().latent.ScaleSpectrum, request, self._deadline(timeout_s)))
 
     def stream_encode(
         self,

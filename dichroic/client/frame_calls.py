@@ -79,12 +79,14 @@ class FrameCalls(BlockingChannel):
             MessageTooLargeError: the frame is more than the server receives.
             UnknownModelError, UnknownVersionError: the server has no such model, or version.
             UnsupportedCapabilityError: the model does not encode frames.
+            DeadlineExceededError: so many windows take longer than timeout_s: give a larger stride_px, or centres_px.
         """
         looked = Looked(pixel_size_nm, window_px, window_nm, stride_px, centres_px, stage)
         echo = Echo(frame_id, acquisition_time_unix_ns)
         request = frame_request(model_name, frame, looked, explain=explain, model_version=version, echo=echo)
         check_frame_size(request, self._known.get((model_name, version)))
-        return frame_encoding_of(self._once(self._stubs().latent.EncodeFrame, request, self._deadline(timeout_s)))
+        with looked.in_time():
+            return frame_encoding_of(self._once(self._stubs().latent.EncodeFrame, request, self._deadline(timeout_s)))
 
     def scale_spectrum(
         self,
@@ -126,7 +128,8 @@ class FrameCalls(BlockingChannel):
         echo = Echo(frame_id, acquisition_time_unix_ns)
         request = spectrum_request(model_name, frame, looked, labels, model_version=version, echo=echo)
         check_frame_size(request, self._known.get((model_name, version)))
-        return spectrum_of(self._once(self._stubs().latent.ScaleSpectrum, request, self._deadline(timeout_s)))
+        with looked.in_time():
+            return spectrum_of(self._once(self._stubs().latent.ScaleSpectrum, request, self._deadline(timeout_s)))
 
     def stream_encode(
         self,

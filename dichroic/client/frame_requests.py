@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from dichroic.client.messages import OVERHEAD_BYTES
 from dichroic.client.models import identity_of
 from dichroic.client.requests import Echo, check_name
 from dichroic.client.rows import whole
-from dichroic.errors import BY_REASON, InternalError, InvalidFieldError, MessageTooLargeError, UnrecognisedError
+from dichroic.errors import BY_REASON, DeadlineExceededError, InternalError, InvalidFieldError, MessageTooLargeError, UnrecognisedError
+from dichroic.status import SEND_LESS
 from dichroic.v1 import array_pb2, frames_pb2
 from dichroic.wire import NDArray, is_given, put_array
 
@@ -66,6 +68,17 @@ class Looked:
         request.stage = self.stage
         if self.centres_px is not None:
             put_array(request.centres_px, _centres(self.centres_px))
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """A call that was not done in time is told how a frame, which is sent whole, becomes less work: by fewer windows."""
+        try:
+            yield
+        except DeadlineExceededError as error:
+            if SEND_LESS not in error.message:  # a server that says itself what to do
+                raise
+            less = "a larger stride_px, or centres_px" if self.centres_px is None else "fewer centres_px, or fewer lengths"
+            raise DeadlineExceededError(error.message.replace(SEND_LESS, f"ask for fewer windows: {less}")) from error
 
 
 def frame_request(model_name: str, frame: NDArray, looked: Looked, *, explain: bool, model_version: int, echo: Echo) -> frames_pb2.EncodeFrameRequest:

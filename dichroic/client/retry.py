@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dichroic.errors import DeadlineExceededError, DichroicError, ModelNotReadyError
+from dichroic.status import SEND_LESS
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Deadline:
             return None
         left = self._end - self._clock()
         if left <= 0:
-            raise DeadlineExceededError(f"The call was not done within {self._timeout_s} s; raise timeout_s or send less at once.")
+            raise DeadlineExceededError(f"The call was not done within {self._timeout_s} s; raise timeout_s or {SEND_LESS}.")
         return left
 
     def allows(self, delay_s: float) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from dichroic.bundle import LatentSection
 from dichroic.bundle.arrays import Arrays
 from dichroic.bundle.frames_section import Frames
-from dichroic.errors import InvalidFieldError, InvalidTensorError, UnsupportedCapabilityError
+from dichroic.errors import DeadlineExceededError, InvalidFieldError, InvalidTensorError, UnsupportedCapabilityError
 from services.engine.model import Identity, ServingModel
 from services.latent.answers import Bool, Float32, Int64, encoded_fields, most_probable
 from services.latent.inputs import NDArray
@@ -110,9 +110,9 @@ class FrameEncoder:
         Raises:
             InvalidFieldError: more windows than the server holds answers for.
             QueueFullError: too much is waiting.
-            DeadlineExceededError: the deadline passed before the last rows were taken.
+            DeadlineExceededError: the deadline passed before the last rows were taken; says how to ask for fewer windows.
         """
-        with self._held(places):
+        with self._held(places), _in_time(places):
             heavy = self._frame.dtype.kind == "f" and self._frame.nbytes > THREAD_BYTES
             before = await asyncio.to_thread(touched_before, self._frame) if heavy else touched_before(self._frame)
             found = []
@@ -197,6 +197,18 @@ class FrameEncoder:
             class_index=_classes(outputs.get("class_probabilities"), valid),
             **encoded_fields(outputs),
         )
+
+
+@contextmanager
+def _in_time(places: tuple[Places, ...]) -> Iterator[None]:
+    """What is late in this block is told how much it was: a frame is sent whole, but it need not be looked at everywhere."""
+    try:
+        yield
+    except DeadlineExceededError as error:
+        less = "a larger stride_px, or centres_px" if places[0].given is None else "fewer centres_px, or fewer lengths"
+        count = sum(each.count for each in places)
+        message = f"The deadline passed before all {count} windows were encoded. Allow more time, or ask for fewer windows: {less}."
+        raise DeadlineExceededError(message) from error
 
 
 def _classes(probabilities: Float32 | None, valid: Bool) -> Int64 | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,15 @@ import numpy as np
 import pytest
 
 from dichroic import LatentMap
-from dichroic.errors import InternalError, InvalidFieldError, InvalidTensorError, MessageTooLargeError, QueueFullError, UnsupportedCapabilityError
+from dichroic.errors import (
+    DeadlineExceededError,
+    InternalError,
+    InvalidFieldError,
+    InvalidTensorError,
+    MessageTooLargeError,
+    QueueFullError,
+    UnsupportedCapabilityError,
+)
 from dichroic.wire import from_array, to_array
 from tests.dichroic.fake_server import FakeServer
 
@@ -123,6 +132,28 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_raised(client: Any, serve
     assert time.slept_s[0] >= 2
     with pytest.raises(UnsupportedCapabilityError):
         client.scale_spectrum("toy", FRAME, [3, 3])
+
+
+def test_a_frame_that_takes_too_long_is_told_to_have_fewer_windows(client: Any, server: FakeServer) -> None:
+    over = threading.Event()
+    server.on_call = lambda seen: over.wait(20)
+    try:
+        with pytest.raises(DeadlineExceededError, match="raise timeout_s or ask for fewer windows: a larger stride_px, or centres_px") as grid:
+            client.encode_frame("toy", FRAME, timeout_s=0.05)
+        with pytest.raises(DeadlineExceededError, match="fewer centres_px, or fewer lengths"):
+            client.encode_frame("toy", FRAME, centres_px=[3, 3], timeout_s=0.05)
+        with pytest.raises(DeadlineExceededError, match="fewer centres_px, or fewer lengths"):
+            client.scale_spectrum("toy", FRAME, [3, 3], timeout_s=0.05)
+    finally:
+        over.set()
+    assert "send less" not in grid.value.message
+    assert str(grid.value) == grid.value.message
+
+
+def test_what_the_server_says_of_a_frame_that_took_too_long_stays(client: Any, server: FakeServer) -> None:
+    server.failures["EncodeFrame"] = [DeadlineExceededError("before all 9 windows were encoded: a larger stride_px")]
+    with pytest.raises(DeadlineExceededError, match=r"^before all 9 windows were encoded: a larger stride_px$"):
+        client.encode_frame("toy", FRAME)
 
 
 def test_a_frame_larger_than_the_server_receives_is_not_sent_once_that_is_known(connect: Callable[..., Any], server: FakeServer) -> None:

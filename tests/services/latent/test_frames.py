@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from dichroic.errors import DichroicError, InvalidFieldError, InvalidTensorError, QueueFullError, UnsupportedCapabilityError
+from dichroic.errors import (
+    DeadlineExceededError,
+    DichroicError,
+    InvalidFieldError,
+    InvalidTensorError,
+    QueueFullError,
+    UnsupportedCapabilityError,
+)
 from services.latent import LatentMap, Wanted, frames
 from services.server import Server
 from tests.services.conftest import running_on
@@ -171,4 +178,21 @@ async def test_too_many_windows_are_refused_before_they_are_made_and_nothing_sta
         await maps(server, Wanted(window_px=(4,), centres_px=np.full((10, 2), 9.0)))
     assert busy.value.retry_delay_s is not None
     server.budget.release(server.budget.max_bytes - 100)
+    assert (server.budget.bytes, server.budget.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (Wanted(window_px=(4,), stride_px=0.5), "all 3009 windows .* a larger stride_px, or centres_px"),
+        (Wanted(window_px=(4,)), "all 780 windows .* a larger stride_px, or centres_px"),
+        (Wanted(window_px=(4, 8), centres_px=np.full((10, 2), 9.0), explain=True), "all 20 windows .* fewer centres_px, or fewer lengths"),
+    ],
+    ids=["a grid of windows", "a dense map", "centres"],
+)
+async def test_what_was_not_done_in_time_says_how_to_ask_for_fewer_windows(server: Server, wanted: Wanted, told: str) -> None:
+    before = server.budget.bytes, server.budget.requests
+    late = asyncio.get_running_loop().time() - 1
+    with pytest.raises(DeadlineExceededError, match=told):
+        await server.latent.encode_frame("frames", 0, FRAME, wanted, late)
     assert (server.budget.bytes, server.budget.requests) == before
