@@ -164,7 +164,7 @@ def _warm_up(bundle: Bundle, runtimes: dict[str, Runtime], options: ort.RunOptio
         inputs, fixed = _example(golden, name, runtime)
         as_long_as_they_are = fixed is not None or bool(runtime.lengths(inputs))
         try:
-            for rows in runtime.buckets:
+            for rows in runtime.warm_up_rows:
                 # Zeros are no window, and no frame has a length of its own: there the example, over and over.
                 given = _repeated(inputs, rows) if as_long_as_they_are else empty_inputs(runtime.signature, rows)
                 runtime.run(given, options, fixed)

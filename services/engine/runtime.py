@@ -22,6 +22,8 @@ NDArray = np.ndarray[Any, np.dtype[Any]]
 
 # Most bytes of inputs and outputs of one run.
 MAX_RUN_BYTES = 256 << 20
+# Most rows that a CPU is warmed up with: what a run allocates at first is there then, and a bundle of many graphs does not take long.
+WARM_ROWS = 256
 # So many times the rows of other runs where a fixed input, such as a frame, comes with the request.
 WHOLE_READS = 16
 
@@ -156,6 +158,11 @@ class Runtime:
                 axes = zip(spec.shape, arrays[spec.name].shape, strict=False)
                 lengths |= {axis: length for axis, length in axes if isinstance(axis, str)}
         return lengths
+
+    @property
+    def warm_up_rows(self) -> list[int]:
+        """Batch sizes to run before the first request: a GPU tunes its kernels for each one that will occur; a CPU has nothing to tune."""
+        return self.buckets if self._pad else sorted({1, min(self.max_batch, WARM_ROWS)})
 
     def padded(self, rows: int) -> int:
         """The batch size that `rows` rows run at."""

@@ -14,7 +14,7 @@ from services.transition.room import TransitionRoom
 
 # From half a millisecond: a cached encode takes about one, and the defaults begin at five.
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 REQUESTS = Counter("dichroic_requests_total", "Requests answered.", ["protocol", "method", "model", "status"])
 DURATION = Histogram("dichroic_request_duration_seconds", "From a request's receipt to its answer.", ["protocol", "method"], buckets=SECONDS)

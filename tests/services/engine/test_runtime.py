@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dichroic.bundle.tensors import FixedSpec
 from services.engine.batch import Segment, Work, joined, parted
 from services.engine.runtime import Runtime, buckets_to, first_non_finite_row
 from tests.services.engine.conftest import DOUBLING, DoublingSession
@@ -41,6 +42,23 @@ def test_rows_are_padded_only_where_asked(session: DoublingSession, pad: bool, r
     assert result.outputs is not None
     np.testing.assert_array_equal(result.outputs["y"], 2 * values)
     runtime.lane.shutdown()
+
+
+@pytest.mark.parametrize(("pad", "most", "warm"), [(True, 4, [1, 2, 3, 4]), (False, 4, [1, 4]), (False, 4096, [1, 256])])
+def test_a_cpu_is_not_warmed_up_with_every_size(session: DoublingSession, pad: bool, most: int, warm: list[int]) -> None:
+    declared = DOUBLING.model_copy(update={"max_batch": most})
+    runtime = Runtime("double", session, declared, max_batch=most, pad=pad)  # type: ignore[arg-type]
+    assert runtime.warm_up_rows == warm
+    runtime.lane.shutdown()
+
+
+def test_a_run_on_a_frame_takes_more_rows_for_it_reads_the_frame_as_a_whole(session: DoublingSession) -> None:
+    frame = FixedSpec(name="frame", dtype="uint8", shape=("H", "W"), source="request", meaning="the frame")
+    for fixed, most in (((), 4), ((frame,), 64)):
+        declared = DOUBLING.model_copy(update={"max_batch": 4096, "fixed": fixed})
+        runtime = Runtime("double", session, declared, max_batch=4, pad=False)  # type: ignore[arg-type]
+        assert runtime.max_batch == most
+        runtime.lane.shutdown()
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 4))
