@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dichroic.bundle import Signature
 from dichroic.bundle.tensors import FixedSpec
 from services.engine.batch import Segment, Work, joined, parted
 from services.engine.runtime import Runtime, buckets_to, first_non_finite_row
@@ -55,7 +56,7 @@ def test_a_cpu_is_not_warmed_up_with_every_size(session: DoublingSession, pad: b
 def test_a_run_on_a_frame_takes_more_rows_for_it_reads_the_frame_as_a_whole(session: DoublingSession) -> None:
     frame = FixedSpec(name="frame", dtype="uint8", shape=("H", "W"), source="request", meaning="the frame")
     for fixed, most in (((), 4), ((frame,), 64)):
-        declared = DOUBLING.model_copy(update={"max_batch": 4096, "fixed": fixed})
+        declared = Signature(graph="double.onnx", inputs=DOUBLING.inputs, outputs=DOUBLING.outputs, max_batch=4096, fixed=fixed)
         runtime = Runtime("double", session, declared, max_batch=4, pad=False)  # type: ignore[arg-type]
         assert runtime.max_batch == most
         runtime.lane.shutdown()
