@@ -3,13 +3,13 @@
 Stripes of period L along one axis: the second axis's share of what the latent explains is (1 − |sinc(2w/L)|)/2 and first comes up to ½ at w = L/2,
 where two units are active. White noise: a descriptor's pixel variance falls with a log-log slope of −2 for w ≥ 1.5 d, and no unit is active for
 w ≥ d. Derived for a linear VAE, so the model here is nearly one: one hidden layer of tanh and a decoder's noise fixed at twice the images' own
-standard deviation. Needs the extra `training`. Resumable: what is done is read from the JSON.
+standard deviation. The fits are those of recipes/scales_known_stripes.toml and recipes/scales_known_noise.toml, with seeds and periods of their own.
+Needs the extra `training`. Resumable: what is done is read from the JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -25,7 +25,8 @@ from training.data.resample import resample
 from training.data.stripes import draw_noise
 from training.data.windows import grid_centres
 from training.latent.pipeline import Request, settle_torch
-from training.recipe import Recipe
+from training.recipe import Recipe, read_recipe
+from training.recipe_scales import Scales, StripesData
 from training.scales.figures import StageFigures, stage_figures
 from training.scales.fit import fit_legs, legs_of
 from training.scales.prepare import Stage, prepare_scales, standardised
@@ -33,17 +34,13 @@ from training.scales.statistics.explained import second_axis_share, stripes_seco
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "scales"
-DESCRIPTOR = 16
+# By the kind of case.
+RECIPES = {"stripes": "scales_known_stripes", "noise": "scales_known_noise"}
 PERIODS, SEEDS = (12.0, 16.0, 24.0), (0, 1, 2)
-# Windows over the period; of noise, over the descriptor's side.
-OF_PERIOD = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)
-OF_DESCRIPTOR = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 # Windows whose variance is fitted by a line, over the descriptor's side.
 SLOPE_FROM, SLOPE_TO, SLOPE_COUNT = 1.5, 6.0, 9
-# In the images' own standard deviation. Of n descriptors of white noise some direction has by chance (1 + √(d²/n))² times the variance of the
-# others (Marchenko and Pastur); a decoder with less noise than that learns the sample's accidents, and its units are active.
-NOISE_SD = 2.0
-_CARD = dict.fromkeys(("title", "description", "limits", "published", "ours"), "benchmark")
+# Images and windows of a short fit, and its epochs.
+QUICK_IMAGES, QUICK_WINDOWS, QUICK_EPOCHS = 8, 200, 3
 
 
 def main() -> int:
@@ -74,16 +71,47 @@ def main() -> int:
         found = stripes_case(period, seed, quick=arguments.quick) if period is not None else noise_case(seed, quick=arguments.quick)
         rows.append({"kind": kind, "period_px": period, "seed": seed, **found, "cpu_s": round(time.process_time() - began, 1)})
         write_rows(path, rows)
-    page = page_of(rows, descriptor=DESCRIPTOR, noise_sd=NOISE_SD)
+    recipe = recipe_of("noise", SEEDS[0])
+    assert isinstance(recipe.model.noise_sd, float)  # noqa: S101 (fixed, and the same in both)
+    page = page_of(rows, descriptor=scales_of(recipe).descriptor_px, noise_sd=recipe.model.noise_sd)
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     print(page)
     return 0
 
 
+def recipe_of(kind: str, seed: int, *, period: float | None = None, quick: bool = False) -> Recipe:
+    """The recipe of a case: as the file says, but for the seed, of stripes the period with windows in proportion, and a short fit if `quick`.
+
+    Args:
+        kind: one of RECIPES.
+        seed: of the fit and of the drawing.
+        period: of stripes, pixels; None: the file's.
+        quick: few images and windows, few epochs.
+    """
+    recipe = read_recipe(ROOT / "recipes" / f"{RECIPES[kind]}.toml")
+    data, scales = recipe.data, scales_of(recipe)
+    assert isinstance(data, StripesData)  # noqa: S101 (one of RECIPES)
+    data = data.model_copy(update={"seed": seed})
+    if period is not None:
+        assert data.period_px is not None  # noqa: S101 (stripes have one)
+        windows = tuple(window / data.period_px * period for window in scales.windows_px)
+        data, scales = data.model_copy(update={"period_px": period}), scales.model_copy(update={"windows_px": windows})
+    training = recipe.training
+    if quick:
+        data, scales = data.model_copy(update={"images": QUICK_IMAGES}), scales.model_copy(update={"patches_per_scale": QUICK_WINDOWS})
+        training = training.model_copy(update={"epochs": QUICK_EPOCHS})
+    return recipe.model_copy(update={"seed": seed, "data": data, "scales": scales, "training": training})
+
+
+def scales_of(recipe: Recipe) -> Scales:
+    """Its [scales]."""
+    assert recipe.scales is not None  # noqa: S101 (one of RECIPES)
+    return recipe.scales
+
+
 def stripes_case(period: float, seed: int, *, quick: bool) -> dict[str, Any]:
     """One progressive fit on stripes along the rows."""
-    data = {"source": "stripes", "images": 48, "side_px": 128, "period_px": period, "angle_deg": 0.0, "noise": 0.1, "held_out_fraction": 0.4}
-    fitted = _fitted(data, [factor * period for factor in OF_PERIOD], seed, quick=quick)
+    fitted = _fitted(recipe_of("stripes", seed, period=period, quick=quick))
     return {
         "stages": [
             _stage(figures, stage) | {"share": second_axis_share(figures.axes), "known": float(stripes_second_axis_share(_window(stage), period))}
@@ -94,52 +122,33 @@ def stripes_case(period: float, seed: int, *, quick: bool) -> dict[str, Any]:
 
 def noise_case(seed: int, *, quick: bool) -> dict[str, Any]:
     """One progressive fit on white noise, and the slope of the descriptors' variance without any model."""
-    data = {"source": "stripes", "pattern": "noise", "images": 24, "side_px": 256, "noise": 1.0, "held_out_fraction": 0.25}
-    fitted = _fitted(data, [factor * DESCRIPTOR for factor in OF_DESCRIPTOR], seed, quick=quick)
-    windows, variances = descriptor_variance(seed)
+    recipe = recipe_of("noise", seed, quick=quick)
+    fitted, size = _fitted(recipe), scales_of(recipe).descriptor_px
+    windows, variances = descriptor_variance(seed, size)
     slope = float(np.polyfit(np.log(windows), np.log(variances), 1)[0])
-    step = windows / DESCRIPTOR
+    step = windows / size
     known = float(np.polyfit(np.log(windows), np.log(((step - 1 / 3) / step**2) ** 2), 1)[0])
     told = {"windows_px": windows.tolist(), "variance": variances.tolist(), "slope": slope, "slope_of_boxes": known}
     return {"stages": [_stage(figures, stage) for stage, figures in fitted]} | told
 
 
-def descriptor_variance(seed: int) -> tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.float64]]]:
-    """Windows (m,), pixels, and the pixel variance (m,) of white noise's descriptors, of images normalised once by their own standard deviation."""
+def descriptor_variance(seed: int, size: int) -> tuple[np.ndarray[Any, np.dtype[np.float64]], np.ndarray[Any, np.dtype[np.float64]]]:
+    """Windows (m,), pixels, and the pixel variance (m,) of white noise's descriptors, size × size px, each image by its own standard deviation."""
     images = [standardised(image[..., None]) for image in draw_noise(4, side=256, seed=1000 + seed).arrays["images"]]
-    windows = np.geomspace(SLOPE_FROM * DESCRIPTOR, SLOPE_TO * DESCRIPTOR, SLOPE_COUNT)
+    windows = np.geomspace(SLOPE_FROM * size, SLOPE_TO * size, SLOPE_COUNT)
     variances = []
     for window in windows:
         centres = grid_centres(images[0].shape, float(window), float(window) / 4)
-        variances.append(np.mean([np.mean(resample(image, centres, np.full(len(centres), window), DESCRIPTOR) ** 2) for image in images]))
+        variances.append(np.mean([np.mean(resample(image, centres, np.full(len(centres), window), size) ** 2) for image in images]))
     return windows, np.asarray(variances)
 
 
-def _fitted(data: dict[str, Any], windows: list[float], seed: int, *, quick: bool) -> list[tuple[Stage, StageFigures]]:
-    facts = {
-        "name": "known",
-        "kind": "latent",
-        "seed": seed,
-        "data": data | {"seed": seed} | ({"images": 8} if quick else {}),
-        "scales": {"windows_px": windows, "descriptor_px": DESCRIPTOR, "patches_per_scale": 200 if quick else 1500},
-        "normalisation": {"input_low": [0.0], "input_high": [1.0]},  # standardised images stay as they are
-        "model": {
-            "content_size": 4,
-            "likelihood": "gaussian",
-            "noise_sd": NOISE_SD,
-            "encoder": "mlp",
-            "encoder_widths": [32],
-            "decoder_widths": [32],
-        },
-        "training": {"epochs": 3 if quick else 20, "batch_size": 50, "learning_rate": 2e-3, "learning_rate_end": 1e-4},
-        "card": _CARD,
-    }
-    recipe = Recipe.model_validate_json(json.dumps(facts))
+def _fitted(recipe: Recipe) -> list[tuple[Stage, StageFigures]]:
     stages = prepare_scales(Request(recipe, (), None, Path(), "cpu", resume=False))
     with tempfile.TemporaryDirectory() as folder:
-        legs = legs_of("progressive", len(stages), recipe.training.epochs)
+        legs = legs_of(scales_of(recipe).order, len(stages), recipe.training.epochs)
         fitted = fit_legs(recipe, stages, legs, folder=Path(folder), fingerprint="known", device=torch.device("cpu"), resume=False)
-    return [(stage, stage_figures(model, stage, seed)) for stage, model in zip(stages, fitted.models, strict=True)]
+    return [(stage, stage_figures(model, stage, recipe.seed)) for stage, model in zip(stages, fitted.models, strict=True)]
 
 
 def _stage(figures: StageFigures, stage: Stage) -> dict[str, Any]:

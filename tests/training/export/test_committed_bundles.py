@@ -45,6 +45,8 @@ WITHOUT_BUNDLE = (
     "patches_field",
     "patches_field_scaled",
     "patches_joint",
+    "scales_known_noise",
+    "scales_known_stripes",
     "scales_pto",
     "scales_pzt",
 )
