@@ -16,7 +16,7 @@ former; *cold*: each length from first weights, for its share of the steps; *joi
 recipe teaches the pose first (`[training.equivariance]`, `[training.orientation]`), *cold* and *joint* do that at every length, on top of as many
 steps as the others take.
 Held-out −ELBO, nats per descriptor; mean and standard deviation over seeds, which draw the held-out blocks, the weights and drawn data anew;
-differences are of the same seed.
+differences are of the same seed. *Seeds*: how many a row has; what has fewer says so, and a single one has no standard deviation.
 
 ## The longest window
 
@@ -33,8 +33,8 @@ def page_of(rows: list[dict[str, Any]]) -> str:
     lines = [_HEAD]
     names = list(dict.fromkeys(row["recipe"] for row in rows))
     lines += [_longest(name, [row for row in rows if row["recipe"] == name]) for name in names]
-    lines += ["", "## Every window", "", "| recipe | order | steps | " + "held-out −ELBO by window, mean (standard deviation) | active units |"]
-    lines.append("|---|---|---|---|---|")
+    lines += ["", "## Every window", "", "| recipe | order | seeds | steps | held-out −ELBO by window, mean (standard deviation) | active units, mean |"]
+    lines.append("|---|---|---|---|---|---|")
     for name in names:
         lines += [_every(name, order, own) for order in ORDERS if (own := [row for row in rows if (row["recipe"], row["order"]) == (name, order)])]
     return "\n".join(lines) + "\n"
@@ -42,17 +42,25 @@ def page_of(rows: list[dict[str, Any]]) -> str:
 
 def _longest(name: str, rows: list[dict[str, Any]]) -> str:
     last = {order: {row["seed"]: row["negative_elbo"][-1] for row in rows if row["order"] == order} for order in ORDERS}
-    mean = {order: _spread(list(last[order].values())) for order in ORDERS}
-    compared = [cell for order in ("cold", "single") for cell in (mean[order], *_gap(_paired(last["progressive"], last[order])))]
-    told = (name, rows[0]["windows"][-1], len(last["progressive"]), mean["progressive"], *compared, mean["joint"], mean["reverse"])
+    seeds = max(map(len, last.values()))
+    mean = {order: _spread(list(last[order].values())) + _fewer(len(last[order]), seeds) for order in ORDERS}
+    compared = [cell for order in ("cold", "single") for cell in (mean[order], *_gap(_paired(last["progressive"], last[order]), seeds))]
+    told = (name, rows[0]["windows"][-1], seeds, mean["progressive"], *compared, mean["joint"], mean["reverse"])
     return "| " + " | ".join(map(str, told)) + " |"
 
 
-def _gap(paired: Any) -> tuple[str, str]:
+def _gap(paired: Any, seeds: int) -> tuple[str, str]:
     """The mean difference with its standard error, and whether progressive training is not worse."""
     if len(paired) < _LEAST_SEEDS:
         return "", f"{len(paired)} of {_LEAST_SEEDS} seeds"
-    return f"{paired.mean():+.2f} ({_error(paired):.2f})", "yes" if paired.mean() <= 2 * _error(paired) else "no"
+    return f"{paired.mean():+.2f} ({_error(paired):.2f}){_fewer(len(paired), seeds)}", "yes" if paired.mean() <= 2 * _error(paired) else "no"
+
+
+def _fewer(found: int, seeds: int) -> str:
+    """How many seeds a cell has, where the row has more; nothing of a cell without any, which is empty."""
+    if found in (0, seeds):
+        return ""
+    return f", {found} seed" + ("s" if found > 1 else "")
 
 
 def _paired(one: dict[int, float], other: dict[int, float]) -> Any:
@@ -68,7 +76,7 @@ def _error(differences: Any) -> float:
 def _every(name: str, order: str, rows: list[dict[str, Any]]) -> str:
     told = [f"{window}: {_spread([row['negative_elbo'][index] for row in rows])}" for index, window in enumerate(rows[0]["windows"])]
     active = [f"{np.mean([row['active'][index] for row in rows]):.1f}" for index in range(len(told))]
-    return f"| {name} | {order} | {rows[0]['steps']} | {'; '.join(told)} | {', '.join(active)} |"
+    return f"| {name} | {order} | {len(rows)} | {rows[0]['steps']} | {'; '.join(told)} | {', '.join(active)} |"
 
 
 def _spread(values: list[float]) -> str:

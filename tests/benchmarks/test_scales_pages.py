@@ -61,4 +61,15 @@ def order_rows(progressive: list[float]) -> list[dict[str, object]]:
 def test_orders_are_compared_seed_by_seed(progressive: list[float], told: str) -> None:
     page = order_page(order_rows(progressive))
     assert told in page
-    assert "| toy | single | 8 | 4 px: 5.00 (0.00); 8 px: 11.50 (1.29) | 1.0, 2.0 |" in page
+    assert "| toy | single | 4 | 8 | 4 px: 5.00 (0.00); 8 px: 11.50 (1.29) | 1.0, 2.0 |" in page
+
+
+def test_what_has_fewer_seeds_than_its_row_says_so() -> None:
+    rows = order_rows([9.0, 10.1, 11.0])
+    rows += [row | {"order": "joint"} for row in rows[:2]] + [row | {"order": "reverse"} for row in rows[:1]]
+    longest, *every = (line.split(" | ") for line in order_page(rows).splitlines() if line.startswith("| toy |"))
+    assert longest[2:4] == ["4", "10.03 (1.00), 3 seeds"]  # four of *single*, so that the row has four
+    assert longest[4:7] == ["", "", "0 of 3 seeds"]
+    assert longest[7:9] == ["11.50 (1.29)", "-0.97 (0.03), 3 seeds"]
+    assert longest[10:] == ["9.55 (0.78), 2 seeds", "9.00, 1 seed |"]
+    assert {row[1]: row[2] for row in every} == {"progressive": "3", "single": "4", "joint": "2", "reverse": "1"}
