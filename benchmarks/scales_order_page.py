@@ -27,14 +27,19 @@ above 0. Where *cold* is better than *single*, more steps on the longest window 
 | recipe | window | seeds | progressive | cold | progressive − cold | not worse | single | progressive − single | not worse | joint | reverse |
 |---|---|---|---|---|---|---|---|---|---|---|---|"""
 
+_EVERY = """
+## Every window
+
+| recipe | order | seeds | steps | held-out −ELBO by window, mean (standard deviation) | active units, mean |
+|---|---|---|---|---|---|"""
+
 
 def page_of(rows: list[dict[str, Any]]) -> str:
     """The page of these results."""
     lines = [_HEAD]
     names = list(dict.fromkeys(row["recipe"] for row in rows))
     lines += [_longest(name, [row for row in rows if row["recipe"] == name]) for name in names]
-    lines += ["", "## Every window", "", "| recipe | order | seeds | steps | held-out −ELBO by window, mean (standard deviation) | active units, mean |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines.append(_EVERY)
     for name in names:
         lines += [_every(name, order, own) for order in ORDERS if (own := [row for row in rows if (row["recipe"], row["order"]) == (name, order)])]
     return "\n".join(lines) + "\n"
