@@ -1,6 +1,6 @@
 """`python -m benchmarks.dense --fit`: what the dense encoders learn beside the MLP, on the cards recipe's own data and epochs, several seeds.
 
-Resumable: what is done, by the recipe as it is, is read from the JSON.
+Resumable: what is done, by the recipe as it is, is read from the JSON; where all is, the page is written anew from it and nothing is fitted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# Encoders of about as many weights in their dense layers; keys of [model] in place of the recipe's.
+# The published family's encoder, and dense ones with the channels and the width of the recipe's own; keys of [model] in place of the recipe's.
 ENCODERS: dict[str, dict[str, Any]] = {
     "mlp": {"encoder": "mlp", "encoder_widths": [128, 128]},
     "dense, moments": {"encoder": "dense", "dense_head": "moments", "encoder_channels": [16, 32, 32], "encoder_widths": [96]},
@@ -26,12 +26,34 @@ QUICK: dict[str, Any] = {"data": {"train_per_suit": 30, "test_per_suit": 10}, "t
 # Figures of the model card, and whether less is better.
 FIGURES = {"negative_elbo": True, "angle_error_deg_worst": True, "angle_correlation_worst": False, "shift_r2_worst": False}
 RECIPE = "recipes/cards.toml"
+_HEAD = """# What the dense encoders learn
+
+Written by `python -m benchmarks.dense --fit`. The recipe `{recipe}` as it stands, drawn card suits whose pose is to be found, with other encoders
+and several seeds, each of which draws cards, weights and batches anew. Figures of held-out cards, as on the recipe's
+[model card](../../../bundles/cards/1/README.md); of {less} less is better, of {more} more. The recipe's own encoder
+(`encoder = "{own}"`) is not run here. A dense encoder has no padding, so that a server evaluates it once over a whole frame
+([recipes](../../../docs/recipes.md#dense-encoders)).
+
+{encoders}
+
+## Held-out figures
+
+{table}
+
+## No worse than the MLP
+
+In every figure: a mean over the seeds that is worse by no more than the larger standard deviation of the two over theirs.
+
+| encoder | no worse |
+|---|---|
+{verdicts}
+"""
 # By encoder and seed.
 Found = dict[str, dict[int, dict[str, float]]]
 
 
 def compare(seeds: list[int], out: Path, *, quick: bool) -> int:
-    """Fits every encoder for every seed, and writes `dense_fit.json` beside a table on the screen.
+    """Fits every encoder for every seed, and writes `dense_fit.json`, its page `dense_fit.md` at the end, and a table on the screen.
 
     Returns:
         0 where no dense encoder's mean is worse than the MLP's in −ELBO and angle error by more than the seeds' spread, and for `quick`; else 1.
@@ -46,6 +68,8 @@ def compare(seeds: list[int], out: Path, *, quick: bool) -> int:
             if not quick:
                 out.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(facts_of(found), indent=1) + "\n", encoding="utf-8")
+    if not quick:
+        path.with_suffix(".md").write_text(page_of(found), encoding="utf-8")
     print(table(found))
     return 0 if quick or all(no_worse(found, name) for name in ENCODERS) else 1
 
@@ -108,11 +132,32 @@ def no_worse(found: Found, name: str) -> bool:
     return True
 
 
+def page_of(found: Found) -> str:
+    """The page of these results, all of the recipe and the encoders as they are."""
+    own = tomllib.loads((ROOT / RECIPE).read_text(encoding="utf-8"))["model"]["encoder"]
+    less, more = (" and ".join(f"`{figure}`" for figure in FIGURES if FIGURES[figure] is wanted) for wanted in (True, False))
+    encoders = "\n".join(f"- *{name}*: {_told(ENCODERS[name])}" for name in found)
+    verdicts = "\n".join(f"| {name} | {'yes' if no_worse(found, name) else 'no'} |" for name in found if name != "mlp")
+    return _HEAD.format(recipe=RECIPE, less=less, more=more, own=own, encoders=encoders, table=table(found), verdicts=verdicts)
+
+
+def _told(encoder: dict[str, Any]) -> str:
+    """An encoder's keys of [model] in words."""
+    channels, widths = (", ".join(map(str, encoder.get(key, ()))) for key in ("encoder_channels", "encoder_widths"))
+    if encoder["encoder"] == "mlp":
+        return f"dense layers of {widths} on all pixels, the published family's widths."
+    heads = {"moments": "means of each channel, plain and weighted by place", "full": "weights of its own for every place"}
+    head = f'{heads[encoder["dense_head"]]} (`dense_head = "{encoder["dense_head"]}"`)'
+    return f"convolutions 4 × 4 with stride 2 of {channels} channels and one of 3 × 3, then {head} into dense layers of {widths}."
+
+
 def table(found: Found) -> str:
-    """One line for each encoder and figure."""
-    lines = ["| encoder | figure | seeds | mean |", "|---|---|---|---|"]
+    """One line for each encoder and figure, a column for each seed."""
+    seeds = sorted({seed for rows in found.values() for seed in rows})
+    lines = [f"| encoder | figure | {' | '.join(f'seed {seed}' for seed in seeds)} | mean |", "|---|---|" + "---|" * (len(seeds) + 1)]
     for name, rows in found.items():
         for figure in FIGURES:
             values = [row[figure] for row in rows.values()]
-            lines.append(f"| {name} | {figure} | {', '.join(f'{value:.4g}' for value in values)} | {statistics.mean(values):.4g} |")
+            each = " | ".join(f"{rows[seed][figure]:.4g}" if seed in rows else "" for seed in seeds)
+            lines.append(f"| {name} | {figure} | {each} | {statistics.mean(values):.4g} |")
     return "\n".join(lines)
