@@ -56,13 +56,7 @@ def main() -> int:
     Raises:
         SystemExit: 2 for bad input, 130 after Ctrl-C.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, help="any file that training.data reads: .h5, .npy, .npz, .tif, .dm4, .emd, .zarr, .ibw, …")
-    parser.add_argument("--channel", help="which channel of the file, by its quantity")
-    parser.add_argument("--stride", type=int, default=8, help="distance of neighbouring patches, pixels")
-    parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
-    parser.add_argument("--out", type=Path, default=Path("demo.png"))
-    arguments = parser.parse_args()
+    arguments = command_line().parse_args()
     with told("interrupted; nothing was drawn"):
         scan = draw_domains() if arguments.image is None else read_data(arguments.image, arguments.channel)
         image = one_image(scan)
@@ -77,6 +71,18 @@ def main() -> int:
     draw(arguments.out, image, scan, answers, angles_deg=DECODE_ANGLES_DEG)
     print(f"\npicture: {arguments.out}" + (f", {family}" if drawn else ""))
     return 0
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The demo's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, help="any file that training.data reads: .h5, .npy, .npz, .tif, .dm4, .emd, .zarr, .ibw, …")
+    parser.add_argument("--channel", help="which channel of the file, by its quantity")
+    parser.add_argument("--model", default="domains", help="of the bundles (default %(default)s)")
+    parser.add_argument("--stride", type=int, default=8, help="distance of neighbouring patches, pixels")
+    parser.add_argument("--bundles", type=Path, default=Path(__file__).parents[1] / "bundles")
+    parser.add_argument("--out", type=Path, default=Path("demo.png"))
+    return parser
 
 
 def one_image(scan: DataSet) -> NDArray:

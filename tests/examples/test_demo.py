@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from examples import demo
 from examples.demo import check_range
 from training.errors import InputError
+
+
+def test_every_option_that_the_text_names_is_there_and_needs_no_value() -> None:
+    named = re.findall(r"\[--(\w+) ", str(demo.__doc__))
+    assert "model" in named
+    assert set(named) <= vars(demo.command_line().parse_args([])).keys()
 
 
 def info(integer_images: str = "full_scale") -> Any:
