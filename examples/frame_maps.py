@@ -88,12 +88,14 @@ def main() -> int:
         began = time.perf_counter()
         encoding, spectrum = ask(client, arguments.model, frame)
         took = time.perf_counter() - began
+        latent = client.model(arguments.model).manifest["latent"]
     for each in encoding.maps:
         told = "" if each.explained is None else f", {np.nanmedian(each.explained):.2f} of a window explained (median)"
         print(f"{each.window_nm:6.1f} nm, stage {each.stage}: {each.rows} × {each.columns} windows{told}")
     length = spectrum.separable_from_nm
     print(f"the damage can be told from {length:.0f} nm on" if length is not None else "no length tells the damage")
-    draw(arguments.out, frame, encoding, spectrum)
+    # Stripes look the same after half a turn; a bundle from before format 1.5 does not say so.
+    draw(arguments.out, frame, encoding, spectrum, latent.get("angle_symmetry", 1))
     print(f"both answers took {1e3 * took:.0f} ms\npicture: {arguments.out}")
     return 0
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 KINDS = ((0, "tab:blue", "between stripes"), (1, "tab:red", "damaged"))
 
 
-def draw(path: Path, frame: DrawnFrame, encoding: FrameEncoding, spectrum: ScaleSpectrum) -> None:
-    """Writes the picture: the maps above, a column for each length, and the spectrum below."""
+def draw(path: Path, frame: DrawnFrame, encoding: FrameEncoding, spectrum: ScaleSpectrum, symmetry: int = 1) -> None:
+    """Writes the picture: the maps above, a column for each length, and the spectrum below; angles modulo 360°/symmetry."""
     count = len(encoding.maps)
     figure = plt.figure(figsize=(3.1 * (count + 1), 8.6), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[2.1, 1])
@@ -37,7 +37,8 @@ def draw(path: Path, frame: DrawnFrame, encoding: FrameEncoding, spectrum: Scale
     axes[1, 0].legend(loc="lower right", fontsize=8)
     axes[1, 0].set(title="points looked at", xlabel="column [px]", ylabel="row [px]")
     for column, each in enumerate(encoding.maps, start=1):
-        _map(axes[0, column], each, _half_turn(each), whole, ("twilight", -90, 90), f"angle, {each.window_nm:.0f} nm", "modulo 180 [°]")
+        end = 180 / symmetry
+        _map(axes[0, column], each, _degrees(each, end), whole, ("twilight", -end, end), f"angle, {each.window_nm:.0f} nm", f"modulo {2 * end:g} [°]")
         if each.explained is not None:
             _map(axes[1, column], each, each.explained, whole, ("viridis", 0, 1), f"explained, {each.window_nm:.0f} nm", "1 − MSE/Var")
         _scale_bar(axes[0, column], each.window_px, height)
@@ -49,11 +50,11 @@ def draw(path: Path, frame: DrawnFrame, encoding: FrameEncoding, spectrum: Scale
     draft.replace(path)
 
 
-def _half_turn(each: LatentMap) -> NDArray:
-    """Angles in degrees, [−90, 90): stripes look the same after half a turn. NaN for a model without an angle."""
+def _degrees(each: LatentMap, end: float) -> NDArray:
+    """Angles in degrees, [−end, end). NaN for a model without an angle."""
     if each.angle_rad is None:
         return np.full(len(each.valid), np.nan)
-    return (np.degrees(each.angle_rad) + 90) % 180 - 90
+    return (np.degrees(each.angle_rad) + end) % (2 * end) - end
 
 
 def _map(  # noqa: PLR0917 - what a map needs

@@ -35,8 +35,12 @@ def draw(path: Path, image: NDArray, scan: DataSet, answers: Answers, *, angles_
     _outline_novel(axes[0], answers)
     encoding = answers.encoding
     if encoding.angle_rad is not None:
-        degrees = np.degrees(encoding.angle_rad)
-        _map(axes[1], degrees, answers, extent=extent, colours=CYCLIC, label="counter-clockwise [°]", title="angle", limits=(-180, 180))
+        # Of stripes, which look the same after half a turn, 180.
+        modulo = 360 / answers.info.manifest["latent"].get("angle_symmetry", 1)
+        degrees = (np.degrees(encoding.angle_rad) + modulo / 2) % modulo - modulo / 2
+        title = "angle" if modulo == 360 else f"angle, modulo {modulo:g}°"
+        limits = (-modulo / 2, modulo / 2)
+        _map(axes[1], degrees, answers, extent=extent, colours=CYCLIC, label="counter-clockwise [°]", title=title, limits=limits)
     if encoding.content.shape[1]:
         which = smoothest(encoding.content, answers)
         label = f"content {which + 1} [1]"

@@ -44,6 +44,7 @@ class LatentSection(Section):
     counter-clockwise with row 0 at the top, scale > 1 larger, shift in input-image pixels down and right, about the image's centre.
     `channels` and `channel_names` are the input's. `image_height_px` and `image_width_px` are those of the images, whichever side of the model
     they are on; a model of spectra alone has height 1 and as width the points of its input. `frames`: how windows of whole images are encoded.
+    `angle_symmetry`: m; angles are meant modulo 2π/m radians, since the objects look the same after such a turn.
     """
 
     invariances: tuple[Invariance, ...]
@@ -56,6 +57,7 @@ class LatentSection(Section):
     latent_names: Annotated[tuple[str, ...], Field(min_length=1)]
     pose_convention: Literal["object-ccw-row0-top"] = "object-ccw-row0-top"
     rotation_prior_sd_rad: Annotated[float, Field(gt=0)] | None = None
+    angle_symmetry: Annotated[int, Field(ge=1)] = 1
     shift_prior_sd: Annotated[float, Field(gt=0)] | None = None
     scale_prior_log_sd: Annotated[float, Field(gt=0)] | None = None
     likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"]
@@ -92,6 +94,12 @@ class LatentSection(Section):
             raise ValueError(f"topology has {len(self.topology)} entries for {self.content_size} content latents")
         if (self.image_height_px == 1) != (self.input_kind == self.output_kind == "spectra"):
             raise ValueError(f"image_height_px is {self.image_height_px}; it is 1 for a model of spectra alone, and 2 or more where there are images")
+        return self
+
+    @model_validator(mode="after")
+    def _symmetry_is_of_an_angle(self) -> Self:
+        if self.angle_symmetry > 1 and "rotation" not in self.invariances:
+            raise ValueError(f"angle_symmetry is {self.angle_symmetry}, but without the invariance rotation there is no angle")
         return self
 
     @model_validator(mode="after")

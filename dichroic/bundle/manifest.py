@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 # Major.minor. Anything that can change a number a bundle answers is a major change.
-FORMAT_VERSION = "1.4"
+FORMAT_VERSION = "1.5"
 
 Name = Annotated[str, StringConstraints(pattern=MODEL_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

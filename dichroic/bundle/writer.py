@@ -42,9 +42,9 @@ def _publish(home: Path, draft: Path, manifest: Manifest) -> tuple[Path, Manifes
     while True:
         # Whatever bears a number takes it, a stray file or a link too: rename would fail on it again and again.
         version = max((int(entry.name) for entry in home.iterdir() if is_version(entry.name)), default=0) + 1
-        # Validated anew: model_copy does not check.
-        final = Manifest.model_validate_json(manifest.model_copy(update={"version": version}).model_dump_json())
-        _write_synced(draft / MANIFEST_NAME, (final.model_dump_json(indent=1) + "\n").encode("utf-8"))
+        # Validated anew: model_copy does not check. What is left out stays out: an older reader refuses a field it does not know, default or not.
+        final = Manifest.model_validate_json(manifest.model_copy(update={"version": version}).model_dump_json(exclude_unset=True))
+        _write_synced(draft / MANIFEST_NAME, (final.model_dump_json(indent=1, exclude_unset=True) + "\n").encode("utf-8"))
         _sync_folder(draft)
         try:
             draft.rename(home / str(version))

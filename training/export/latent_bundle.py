@@ -196,8 +196,9 @@ def latent_section(model: InvariantVAE, facts: Facts, frames: FrameModels | None
         novelty_false_alarm_rate=facts.novelty_false_alarm_rate,
         **_classes(specification),
         **_family(specification),
-        # Left out, not null, where there are none, as below.
+        # Left out, not null or 1, where there is none, as below.
         **({} if frames is None else {"frames": frames.section}),
+        **({"angle_symmetry": specification.angle_symmetry} if specification.angle_symmetry > 1 else {}),
     )
 
 

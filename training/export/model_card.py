@@ -114,6 +114,8 @@ def _use(name: str, latent: LatentSection, preprocessing: Preprocessing, drawn: 
         "- Pose is the object's: angle counter-clockwise with row 0 at the top, scale above 1 is larger,",
         "  shifts in pixels down and right of the image's centre.",
     ]
+    if latent.angle_symmetry > 1:
+        lines.append(f"- Angles are meant modulo {360 / latent.angle_symmetry:g}°: the objects look the same after such a turn.")
     if latent.class_names:
         found = "found without labels" if latent.class_source == "joint" else "learned from few labelled images and many without"
         lines.append(f"- Classes, {found}: {', '.join(latent.class_names)}. Decode wants the number of one of them, from 0.")

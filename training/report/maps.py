@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.data.dataset import Array
+from training.report.angles import angle_title, ends_deg, ticks_deg, wrapped_rad
 from training.report.canvas import ANGLE, INTENSITY, figure, model_name, save, unit_label
 from training.report.graphs import LatentGraphs
 from training.report.subjects import Scan
@@ -35,12 +36,13 @@ def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error
     if error is not None:
         _errors(graphs, scan, made, free[1], error, extent)
     if angled:
-        _degrees(made, free[1 + wrong], _on_scan(scan, np.degrees(encoded["angle_rad"])), extent, "° counter-clockwise")
-        free[1 + wrong].set_title("angle")
+        turns = graphs.latent.angle_symmetry
+        _degrees(made, free[1 + wrong], _on_scan(scan, encoded["angle_rad"]), extent, "° counter-clockwise", turns)
+        free[1 + wrong].set_title(angle_title(turns))
     for index, (axes, (name, value)) in enumerate(zip(free[panels - len(contents) :], contents.items(), strict=True)):
         axes.set_title(name)
         if graphs.latent.on_circle(index):
-            _degrees(made, axes, _on_scan(scan, np.degrees(value)), extent, "° on a circle")
+            _degrees(made, axes, _on_scan(scan, value), extent, "° on a circle")
             continue
         least, most = np.quantile(value, [0.01, 0.99])
         made.colorbar(
@@ -58,10 +60,11 @@ def draw_maps(graphs: LatentGraphs, scan: Scan, encoded: dict[str, Array], error
     return save(made, folder / "maps.png")
 
 
-def _degrees(made: Figure, axes: Axes, angle: Array, extent: tuple[float, float, float, float], label: str) -> None:
-    """Angles (rows, columns) in degrees, in colours whose ends meet."""
-    shown = axes.imshow(angle, cmap=ANGLE, vmin=-180, vmax=180, extent=extent)
-    made.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, label=label, ticks=[-180, -90, 0, 90, 180])
+def _degrees(made: Figure, axes: Axes, angle_rad: Array, extent: tuple[float, float, float, float], label: str, turns: int = 1) -> None:  # noqa: PLR0917
+    """Angles (rows, columns) in degrees modulo 360°/turns, in colours whose ends meet."""
+    low, high = ends_deg(turns)
+    shown = axes.imshow(np.degrees(wrapped_rad(angle_rad, turns)), cmap=ANGLE, vmin=low, vmax=high, extent=extent)
+    made.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, label=label, ticks=ticks_deg(turns))
 
 
 def _errors(graphs: LatentGraphs, scan: Scan, made: Figure, axes: Axes, error: Array, extent: tuple[float, float, float, float]) -> None:  # noqa: PLR0917

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ from matplotlib.projections.polar import PolarAxes
 
 from training.data.dataset import Array
 from training.latent.pose_metrics import centre_in_frame
+from training.report.angles import angle_title, ends_deg, wrapped_rad
 from training.report.canvas import ANGLE, COLOURS, MARKERS, figure, model_name, save
 from training.report.graphs import LatentGraphs
 from training.report.subjects import Subjects
@@ -39,7 +41,7 @@ def draw_poses(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Arra
         for label, suit in enumerate(subjects.classes):
             rows = np.flatnonzero(subjects.labels == label)
             if rows.size:
-                _scatter(axes, subjects, encoded, name, label, suit, rows)
+                _scatter(axes, graphs, subjects, encoded, name, label, suit, rows)
         low, high = axes.get_xlim()
         if np.ptp(subjects.truth[name]) > 0:
             axes.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
@@ -67,11 +69,15 @@ def class_angles(reported_rad: Array, truth_rad: Array, order: int) -> tuple[Arr
     return np.degrees(truth_rad) + error, float(np.degrees(np.angle(np.exp(1j * offset))) / order), float(np.median(np.abs(error)))
 
 
-def _scatter(axes: Axes, subjects: Subjects, encoded: dict[str, Array], name: str, label: int, suit: str, rows: Array) -> None:  # noqa: PLR0917
+def _scatter(  # noqa: PLR0917 - what a cloud of points needs
+    axes: Axes, graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, Array], name: str, label: int, suit: str, rows: Array
+) -> None:
     truth = cast(dict[str, Array], subjects.truth)
     x, y = truth[name][rows], encoded[name][rows].astype(np.float64)
     if name == "angle_rad":
-        y, offset, error = class_angles(y, x, subjects.symmetry_order[label])
+        # The model may not tell what the object would show.
+        order = math.lcm(subjects.symmetry_order[label], graphs.latent.angle_symmetry)
+        y, offset, error = class_angles(y, x, order)
         x, note = np.degrees(x), f"median error {error:.1f}° after its offset of {round(offset)}°"
     elif name == "scale":
         factor = float(np.exp(np.median(np.log(y) - np.log(x))))
@@ -99,7 +105,7 @@ def _distributions(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, 
     for number, name in enumerate(names):
         if name == "angle_rad":
             axes = made.add_subplot(1, len(names), number + 1, projection="polar")
-            _rose(cast(PolarAxes, axes), encoded[name])
+            _rose(cast(PolarAxes, axes), encoded[name], graphs.latent.angle_symmetry)
             continue
         axes = made.add_subplot(1, len(names), number + 1)
         axes.hist(encoded[name], bins=40, color=COLOURS[0])
@@ -109,10 +115,13 @@ def _distributions(graphs: LatentGraphs, subjects: Subjects, encoded: dict[str, 
     return save(made, folder / "poses.png")
 
 
-def _rose(axes: PolarAxes, angle_rad: Array) -> None:
-    """Histogram of angles on a circle; the area, not the radius, shows the count."""
-    counts, edges = np.histogram(angle_rad, bins=36, range=(-np.pi, np.pi))
+def _rose(axes: PolarAxes, angle_rad: Array, turns: int) -> None:
+    """Histogram of angles over the part of the circle that can be told apart; the area, not the radius, shows the count."""
+    ends = np.radians(ends_deg(turns))
+    counts, edges = np.histogram(wrapped_rad(angle_rad, turns), bins=36, range=(ends[0], ends[1]))
     middle = (edges[:-1] + edges[1:]) / 2
-    axes.bar(middle, np.sqrt(counts), width=np.diff(edges), color=colormaps[ANGLE]((middle + np.pi) / (2 * np.pi)))
+    axes.bar(middle, np.sqrt(counts), width=np.diff(edges), color=colormaps[ANGLE]((middle - ends[0]) / (ends[1] - ends[0])))
+    if turns > 1:
+        axes.set_thetalim(ends[0], ends[1])
     axes.set_yticklabels([])
-    axes.set_title("angle, counter-clockwise (°)")
+    axes.set_title(f"{angle_title(turns)}\n(° counter-clockwise)")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from training.data.dataset import Array
+from training.report.angles import angle_title, ends_deg, ticks_deg, wrapped_rad
 from training.report.canvas import ANGLE, COLOURS, INTENSITY, figure, model_name, save, unit_label
 from training.report.scale_graphs import Frame, ScaleGraphs
 from training.report.scale_stages import Stage
@@ -21,6 +22,7 @@ def draw_scale_maps(scales: ScaleGraphs, stages: tuple[Stage, ...], folder: Path
     """scale_maps.png: for each stage the frame with one of its windows, its latents' principal components, the explained fraction, and the angle."""
     angled = all("angle_rad" in stage.encoded for stage in stages)
     columns = 5 + angled
+    turns = scales.graphs.latent.angle_symmetry
     lengths = ", ".join(scales.frame.told(stage.window_px) for stage in stages)
     many = "windows of" if len(stages) > 1 else "a window of"
     made = figure(2.9 * columns, 2.5 * len(stages) + 0.7, f"{model_name(scales.graphs)}: latent maps over {scales.frame.name}, {many} {lengths}")
@@ -35,9 +37,9 @@ def draw_scale_maps(scales: ScaleGraphs, stages: tuple[Stage, ...], folder: Path
         _map(made, row[4], stage, stage.explained, (0.0, 1.0), "fraction (unit 1)", "magma")
         row[4].set_title("explained fraction")
         if angled:
-            degrees = np.degrees(stage.encoded["angle_rad"])
-            _map(made, row[5], stage, degrees, (-180.0, 180.0), "° counter-clockwise", ANGLE, [-180, -90, 0, 90, 180])
-            row[5].set_title("angle")
+            degrees = np.degrees(wrapped_rad(stage.encoded["angle_rad"], turns))
+            _map(made, row[5], stage, degrees, ends_deg(turns), "° counter-clockwise", ANGLE, ticks_deg(turns))
+            row[5].set_title(angle_title(turns))
         for axes in row:
             _window_axes(axes, scales.frame)
     for axes in free[-1]:
@@ -93,7 +95,7 @@ def _draw_component(made: Figure, axes: Axes, stage: Stage, components: Array, s
 
 
 def _map(  # noqa: PLR0917
-    made: Figure, axes: Axes, stage: Stage, values: Array, ends: tuple[float, float], label: str, colours: str, ticks: list[int] | None = None
+    made: Figure, axes: Axes, stage: Stage, values: Array, ends: tuple[float, float], label: str, colours: str, ticks: list[float] | None = None
 ) -> None:
     shown = axes.imshow(stage.grid.laid(values), cmap=colours, vmin=ends[0], vmax=ends[1], extent=stage.grid.extent(), interpolation="nearest")
     made.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, label=label, ticks=ticks)

@@ -108,6 +108,15 @@ def test_the_digest_of_this_manifest_never_changes() -> None:
     assert digest(facts()) == "dfdc96c202090fbb88b34f8fded75132263f69e0d1a6848c429553f7d12d29ef"
 
 
+def test_the_digest_of_what_1_5_added_never_changes_either() -> None:
+    said = facts()
+    said["latent"]["angle_symmetry"] = 2
+    first = digest(said)
+    assert first == "18bf1ed5bf4ce2851445e5eeccf90e70eb01a9bbb7e951761b188b79c35af93c"
+    said["latent"]["angle_symmetry"] = 3
+    assert digest(said) != first
+
+
 def test_the_digest_of_what_1_1_added_never_changes_either() -> None:
     said = facts()
     said["calibration"]["reconstruction_error_sample"] = [0.001, 0.02]

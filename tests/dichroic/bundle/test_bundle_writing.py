@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from dichroic.bundle import read_bundle, versions_in, write_bundle
 from dichroic.bundle.arrays import pack, unpack
 from dichroic.errors import BundleRefusedError
-from tests.dichroic.bundle.drawn import FILES, manifest, write
+from tests.dichroic.bundle.drawn import FILES, facts, manifest, write
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
@@ -32,6 +33,15 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     assert bundle.files == FILES
     assert bundle.model_card == "# Drawn\nNothing, é.\n"
     assert folder == tmp_path / "drawn" / "1"
+
+
+def test_what_is_left_out_stays_out_of_the_file(tmp_path: Path) -> None:
+    """A reader of an older minor version refuses a field that it does not know, though it be the default."""
+    folder, written = write_bundle(tmp_path, manifest(), FILES)
+    said = json.loads((folder / "bundle.json").read_text())
+    assert said.keys() == facts().keys()
+    assert said["latent"].keys() == facts()["latent"].keys()
+    assert manifest().model_copy(update={"files": written.files}).digest == written.digest
 
 
 def test_a_relative_path_reads_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

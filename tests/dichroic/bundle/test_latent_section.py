@@ -108,6 +108,9 @@ SPOILED: dict[str, Callable[[dict[str, Any]], object]] = {
     "an edge of three": lambda m: m["latent"].update(class_edges=[["heart", "club", "spade"]]),
     "a topology of one": lambda m: m["latent"].update(topology=["circle"]),
     "a topology unheard of": lambda m: m["latent"].update(topology=["circle", "sphere"]),
+    "angles of no symmetry": lambda m: m["latent"].update(invariances=["rotation"], angle_symmetry=0),
+    "angles of half a symmetry": lambda m: m["latent"].update(invariances=["rotation"], angle_symmetry=1.5),
+    "a symmetry of no angle": lambda m: m["latent"].update(invariances=["translation"], angle_symmetry=2),
     "images of one row": lambda m: m["latent"].update(image_height_px=1),
     "errors out of order": lambda m: m["calibration"].update(reconstruction_error_sample=[0.2, 0.1]),
     "errors of none": lambda m: m["calibration"].update(reconstruction_error=None),
@@ -124,6 +127,13 @@ def test_a_manifest_that_contradicts_itself_is_refused(whole: Manifest, case: st
     SPOILED[case](said)
     with pytest.raises(ValidationError):
         Manifest.model_validate(said, strict=False)
+
+
+def test_angles_may_be_meant_modulo_a_part_of_a_turn() -> None:
+    assert Manifest.model_validate(facts(), strict=False).latent.angle_symmetry == 1  # type: ignore[union-attr]
+    said = facts()
+    said["latent"] |= {"angle_symmetry": 2}
+    assert Manifest.model_validate(said, strict=False).latent.angle_symmetry == 2  # type: ignore[union-attr]
 
 
 def test_a_thousand_errors_are_enough() -> None:

@@ -23,7 +23,7 @@ from training.data.patches_field import draw_patches_field
 from training.export.sessions import GraphRunner
 from training.latent.class_metrics import class_agreement
 from training.latent.pose_metrics import fisher_lee_correlation, median_angle_error_deg, shift_r2
-from training.recipe import CardsData, read_recipe
+from training.recipe import CardsData, Recipe, read_any_recipe, read_recipe
 
 FOLDER = Path(__file__).parents[3] / "bundles"
 BUNDLES = sorted(path.parent for path in FOLDER.glob("*/*/bundle.json"))
@@ -55,6 +55,13 @@ WITHOUT_BUNDLE = (
 def test_demo_bundles_are_there_in_one_version_each_and_each_has_its_recipe() -> None:
     assert [(path.parent.name, path.name) for path in BUNDLES] == [(name, "1") for name in NAMES]
     assert sorted(path.stem for path in (FOLDER.parent / "recipes").glob("*.toml")) == sorted(NAMES + WITHOUT_BUNDLE)
+
+
+def test_a_bundle_says_modulo_what_its_recipe_means_angles(bundle: Bundle) -> None:
+    recipe = read_any_recipe(FOLDER.parent / "recipes" / f"{bundle.manifest.name}.toml")
+    if isinstance(recipe, Recipe):
+        assert bundle.manifest.latent is not None
+        assert bundle.manifest.latent.angle_symmetry == max(1, recipe.model.angle_symmetry)
 
 
 def test_make_bundles_trains_the_demo_bundles_and_no_others() -> None:

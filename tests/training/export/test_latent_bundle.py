@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 from dichroic.bundle.arrays import unpack
 from tests.training.export.exported import KINDS, SPECIFICATIONS, TRIED, exported, facts_for, make_model
 from training.export.graphs import to_graph, with_front
-from training.export.latent_bundle import write_latent_bundle
+from training.export.latent_bundle import latent_section, write_latent_bundle
 from training.export.modules import Encode
 from training.export.parity import TOLERANCE, torch_answer
 from training.export.probes import probe_inputs
@@ -191,6 +192,14 @@ def test_manifest_says_what_the_model_is() -> None:
     assert latent.scale_prior_log_sd is None
     assert latent.channel_names == ("amplitude",)
     assert latent.novelty_threshold == 0.02
+
+
+@pytest.mark.parametrize("symmetry", [0, 1, 2])
+def test_manifest_says_modulo_what_angles_are_meant_and_leave_out_the_whole_turn(symmetry: int) -> None:
+    specification = dataclasses.replace(SPECIFICATIONS["rotation-translation"], angle_symmetry=symmetry)
+    latent = latent_section(make_model(specification), facts_for(specification))
+    assert latent.model_dump(exclude_unset=True).get("angle_symmetry") == (2 if symmetry == 2 else None)
+    assert latent.angle_symmetry == max(1, symmetry)
 
 
 def test_model_card_tells_data_licence_figures_calibration_limits_and_what_is_ours() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,15 @@ from tests.training.export.exported import CARD
 from training.export.model_card import metrics_table, model_card
 
 
-def card(*, rate: float = 0.01, count: int = 1000, remark: str = "", frames: Frames | None = None, metrics: tuple[Metric, ...] = ()) -> str:
+def card(
+    *, rate: float = 0.01, count: int = 1000, remark: str = "", frames: Frames | None = None, metrics: tuple[Metric, ...] = (), **of_latent: Any
+) -> str:
     errors = ErrorCalibration(count=count, split="held-out", quantiles=(Quantile(probability=0.99, value=0.02),))
     return model_card(
         card=CARD,
         name="toy",
         latent=LatentSection(
-            invariances=(),
+            **{"invariances": ()} | of_latent,
             image_height_px=12,
             image_width_px=12,
             channels=1,
@@ -35,6 +38,11 @@ def card(*, rate: float = 0.01, count: int = 1000, remark: str = "", frames: Fra
         metrics=metrics,
         calibration=Calibration(reconstruction_error=errors),
     )
+
+
+def test_angles_of_a_symmetry_are_told_with_it() -> None:
+    assert "modulo" not in card()
+    assert "Angles are meant modulo 120°" in card(invariances=("rotation",), angle_symmetry=3)
 
 
 def test_bars_in_a_text_begin_no_column() -> None:
