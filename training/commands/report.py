@@ -27,6 +27,8 @@ from training.report.poses import draw_poses
 from training.report.rate_maps import draw_rate_maps, draw_spread
 from training.report.reconstructions import draw_reconstructions
 from training.report.regression import draw_regression
+from training.report.scale_graphs import ScaleGraphs
+from training.report.scale_points import Points, draw_scale_points, read_points
 from training.report.scale_report import draw_scales, scales_not_drawn, stage_count
 from training.report.settings import Told, told_row, told_to
 from training.report.strips import draw_strips
@@ -36,7 +38,7 @@ from training.report.traversals import draw_traversals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """BUNDLE, --data, --channel, --out, --seed."""
+    """BUNDLE, --data, --channel, --points, --labels, --out, --seed."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="BUNDLES/NAME/VERSION, or BUNDLES/NAME for its newest version")
     parser.add_argument(
         "--data",
@@ -45,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images or spectra, with conditions and targets, to draw it on (default: fresh ones, if its training data was drawn)",
     )
     parser.add_argument("--channel", metavar="QUANTITY", help="which channel of FILE")
+    parser.add_argument(
+        "--points",
+        type=Path,
+        metavar="FILE",
+        help=".npz with centres_px (n, 2) and classes: from which window length on can points of the image be told apart",
+    )
+    parser.add_argument("--labels", metavar="NAME", default="labels", help="the array of --points with the classes (default %(default)s)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: report-NAME-VERSION)")
     parser.add_argument("--seed", type=int, default=1, help="of the fresh data (default %(default)s)")
 
@@ -61,8 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     if manifest.kind != "latent":
         return (_report_mechanism if manifest.kind == "mechanism" else _report_transition)(arguments, found, folder)
     graphs = LatentGraphs(found)
-    _prepare(folder, found)
     given = subjects_from_file(graphs, arguments.data, arguments.channel) if arguments.data else fresh_subjects(graphs, arguments.seed)
+    points = _points(arguments, given)
+    _prepare(folder, found)
     told = told_to(graphs) if given is None else told_to(graphs, given.conditions, given.targets, given.name)
     with drawing():
         written = _draw_own(graphs, told, folder)
@@ -70,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         # Of one length a drawn scan has maps.png, which tells as much.
         if given is not None and given.frame is not None and stage_count(graphs) > (0 if arguments.data else 1):
             written += draw_scales(graphs, given.frame, folder)
+        if given is not None and given.frame is not None and points is not None:
+            written.append(draw_scale_points(ScaleGraphs(graphs, given.frame), points, folder))
     for path in written:
         print(path)
     for line in (*not_drawn(graphs, given, told), *scales_not_drawn(graphs, None if given is None else given.frame)):
@@ -77,10 +89,24 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _points(arguments: argparse.Namespace, given: Subjects | None) -> Points | None:
+    """The labelled points, read before anything is drawn; None: none were given.
+
+    Raises:
+        InputError: DATA_NOT_USED: there is no image to look at them in; those of read_points.
+    """
+    if arguments.points is None:
+        return None
+    if given is None or given.frame is None:
+        raise InputError("DATA_NOT_USED", "--points are places in one whole image; give it with --data FILE.")
+    return read_points(arguments.points, arguments.labels, given.frame)
+
+
 def _report_mechanism(arguments: argparse.Namespace, found: Path, folder: Path) -> int:
     """Parts, calibration, predictions and learning curves, all from what the bundle holds."""
-    if arguments.data is not None or arguments.channel is not None:
-        raise InputError("DATA_NOT_USED", "A mechanism bundle is drawn on the held-out points it holds itself; leave out --data and --channel.")
+    if _has_data(arguments):
+        message = "A mechanism bundle is drawn on the held-out points it holds itself; leave out --data, --channel and --points."
+        raise InputError("DATA_NOT_USED", message)
     graphs = MechanismGraphs(found)
     _prepare(folder, found)
     draws = (draw_components, draw_calibration, draw_predicted, draw_learning)
@@ -89,12 +115,17 @@ def _report_mechanism(arguments: argparse.Namespace, found: Path, folder: Path) 
 
 def _report_transition(arguments: argparse.Namespace, found: Path, folder: Path) -> int:
     """Rate maps, spread, calibration and outcomes, all from what the bundle holds."""
-    if arguments.data is not None or arguments.channel is not None:
-        raise InputError("DATA_NOT_USED", "A transition bundle is drawn from its graphs and its own figures; leave out --data and --channel.")
+    if _has_data(arguments):
+        message = "A transition bundle is drawn from its graphs and its own figures; leave out --data, --channel and --points."
+        raise InputError("DATA_NOT_USED", message)
     graphs = TransitionGraphs(found)
     _prepare(folder, found)
     draws = (draw_rate_maps, draw_spread, draw_hop_calibration, draw_outcomes)
     return _written((partial(draw, graphs, folder) for draw in draws), not_drawn_of_transition(graphs))
+
+
+def _has_data(arguments: argparse.Namespace) -> bool:
+    return any(given is not None for given in (arguments.data, arguments.channel, arguments.points))
 
 
 def _written(draws: Iterable[Callable[[], list[Path]]], omitted: Sequence[str]) -> int:
