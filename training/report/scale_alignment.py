@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from training.data.dataset import Array
 from training.report.canvas import INTENSITY, figure, model_name, save
 from training.report.scale_graphs import ScaleGraphs
-from training.report.scale_stages import alignment_of
 
 
-def draw_scale_alignment(scales: ScaleGraphs, folder: Path) -> Path:
-    """scale_alignment.png: mean canonical correlation and Procrustes residual of every two stages on common centres."""
-    correlation, residual = alignment_of(scales)
+def draw_scale_alignment(scales: ScaleGraphs, alignment: tuple[Array, Array], folder: Path) -> Path:
+    """scale_alignment.png: mean canonical correlation and Procrustes residual (K, K) of every two stages on common centres."""
+    correlation, residual = alignment
     size = len(correlation)
     side = max(3.4, 0.75 * size + 1.4)
     title = f"{model_name(scales.graphs)}: stages compared on the same centres of {scales.frame.name}, each at windows of its own length"

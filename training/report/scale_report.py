@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from training.report.graphs import LatentGraphs
 from training.report.scale_alignment import draw_scale_alignment
 from training.report.scale_graphs import Frame, ScaleGraphs
 from training.report.scale_maps import draw_scale_maps
+from training.report.scale_numbers import write_scale_numbers
 from training.report.scale_spectrum import draw_scale_spectrum
-from training.report.scale_stages import stages_over
+from training.report.scale_stages import alignment_of, stages_over
 from training.report.scale_statistics import draw_scale_statistics
 
 
 def draw_scales(graphs: LatentGraphs, frame: Frame, folder: Path) -> list[Path]:
-    """scale_maps.png; of several stages also scale_statistics.png, scale_alignment.png and scale_spectrum.png."""
+    """scale_maps.png; of several stages also scale_statistics.png, scale_alignment.png and scale_spectrum.png; scales.json with their numbers."""
     scales = ScaleGraphs(graphs, frame)
     stages = stages_over(scales)
+    # One stage agrees with itself, also where its window leaves room for too few centres to compare.
+    alignment = alignment_of(scales) if len(stages) > 1 else (np.ones((1, 1)), np.zeros((1, 1)))
     written = [draw_scale_maps(scales, stages, folder)]
     if len(stages) > 1:
         written.append(draw_scale_statistics(scales, stages, folder))
-        written.append(draw_scale_alignment(scales, folder))
+        written.append(draw_scale_alignment(scales, alignment, folder))
         written.append(draw_scale_spectrum(scales, stages, folder))
-    return written
+    return [*written, write_scale_numbers(scales, stages, alignment, folder)]
 
 
 def stage_count(graphs: LatentGraphs) -> int:

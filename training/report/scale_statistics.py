@@ -16,10 +16,10 @@ from training.scales.statistics.units import ACTIVE_ABOVE
 
 
 def draw_scale_statistics(scales: ScaleGraphs, stages: tuple[Stage, ...], folder: Path) -> Path:
-    """scale_statistics.png: V_j, KL_j, ξ_j of each latent, active units and explained fraction, against the stages' window lengths."""
+    """scale_statistics.png: V_j, A_j, KL_j, ξ_j of each latent, active units and explained fraction, against the stages' window lengths."""
     frame = scales.frame
     windows = frame.drawn(np.array([stage.window_px for stage in stages]))
-    made = figure(11, 6.4, f"{model_name(scales.graphs)}: each stage over {frame.name}, at windows of its own length")
+    made = figure(11, 6.9, f"{model_name(scales.graphs)}: each stage over {frame.name}, at windows of its own length")
     free = made.subplots(2, 3)
     variance = np.stack([stage.units.variance for stage in stages])
     shown = most_used(variance)
@@ -29,14 +29,20 @@ def draw_scale_statistics(scales: ScaleGraphs, stages: tuple[Stage, ...], folder
     free[0, 0].set_yscale("log")
     free[0, 0].set_title("variance of the means $V_j$ (dotted: active above)")
     free[0, 0].set_ylabel("variance (unit 1)")
-    _draw_units(free[0, 1], windows, np.stack([stage.units.divergence_nats for stage in stages]), shown, names)
-    free[0, 1].set_title("divergence from the prior $KL_j$")
-    free[0, 1].set_ylabel("divergence (nats)")
-    _draw_active(free[0, 2], windows, stages)
-    _draw_explained(free[1, 0], windows, stages)
-    _draw_lengths(free[1, 1], windows, frame, stages, shown)
-    _legend(free[1, 2], *free[0, 0].get_legend_handles_labels(), hidden=len(names) - len(shown))
-    for axes in (*free[0], *free[1, :2]):
+    _draw_units(free[0, 1], windows, np.stack([stage.units.uncertainty for stage in stages]), shown, names)
+    _logarithmic(free[0, 1])
+    free[0, 1].set_title("mean posterior variance $A_j$ (prior: 1)")
+    free[0, 1].set_ylabel("variance (unit 1)")
+    _draw_units(free[0, 2], windows, np.stack([stage.units.divergence_nats for stage in stages]), shown, names)
+    free[0, 2].set_title("divergence from the prior $KL_j$")
+    free[0, 2].set_ylabel("divergence (nats)")
+    _draw_active(free[1, 0], windows, stages)
+    _draw_explained(free[1, 1], windows, stages)
+    _draw_lengths(free[1, 2], windows, frame, stages, shown)
+    hidden = len(names) - len(shown)
+    title = "latents" + (f" (not drawn: {hidden} that vary less)" if hidden else "")
+    made.legend(*free[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(shown), title=title, fontsize=9)
+    for axes in free.flat:
         length_axis(axes, windows, frame.unit)
     return save(made, folder / "scale_statistics.png")
 
@@ -59,6 +65,13 @@ def length_axis(axes: Axes, windows: Array, unit: str) -> None:
 def _draw_units(axes: Axes, windows: Array, values: Array, shown: list[int], names: tuple[str, ...]) -> None:
     for number, index in enumerate(shown):
         axes.plot(windows, values[:, index], marker=MARKERS[number], color=COLOURS[number], linewidth=1.2, markersize=5, label=names[index])
+
+
+def _logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis over few decades, with 1, 2 and 5 as plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.3g}" if str(f"{value:.0e}")[0] in "25" else ""))
 
 
 def _draw_active(axes: Axes, windows: Array, stages: tuple[Stage, ...]) -> None:
@@ -87,14 +100,6 @@ def _draw_lengths(axes: Axes, windows: Array, frame: Frame, stages: tuple[Stage,
     _draw_units(axes, windows, lengths, shown, stages[0].names)
     axes.plot(windows, windows, color=MEASURED, linewidth=0.8, linestyle=":")
     axes.annotate("as long as the window", (windows[-1], windows[-1]), fontsize=7, color="0.4", ha="right", va="bottom")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.3g}" if str(f"{value:.0e}")[0] in "25" else ""))
+    _logarithmic(axes)
     axes.set_title("correlation length $ξ_j$ of active units")
     axes.set_ylabel(f"length ({frame.unit})")
-
-
-def _legend(axes: Axes, handles: list[object], labels: list[str], hidden: int) -> None:
-    axes.axis("off")
-    more = f"\n(not drawn: {hidden} that vary less)" if hidden else ""
-    axes.legend(handles, labels, loc="upper left", title="latents" + more, fontsize=9)

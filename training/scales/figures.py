@@ -106,9 +106,11 @@ def stage_metrics(models: Sequence[InvariantVAE], stages: Sequence[Stage], seed:
                 "E_2/(E_1 + E_2) of the descriptor variance along the content's principal axes",
             ),
         ]
-        for name, variance, uncertainty in zip(names, found.use.variance, found.use.uncertainty, strict=True):
+        use = found.use
+        for name, variance, uncertainty, divergence in zip(names, use.variance, use.uncertainty, use.divergence_nats, strict=True):
             rows.append((f"variance_{name}", float(variance), "1", f"V: variance of the posterior mean of {name}"))
             rows.append((f"uncertainty_{name}", float(uncertainty), "1", f"A: mean posterior variance of {name}"))
+            rows.append((f"kl_{name}", float(divergence), "nats", f"KL: mean divergence of the posterior of {name} from its prior"))
         metrics += [
             Metric(name=f"{name}_w{number}", value=value, unit=unit, split=split, meaning=meaning)
             for name, value, unit, meaning in rows

@@ -1,10 +1,12 @@
 """Pictures of several window lengths: the numbers behind them, the words on them, and when there are none."""
 
+import json
+
 import matplotlib.image
 import numpy as np
 import pytest
 
-from tests.training.report.records import report_words
+from tests.training.report.records import report_words, words_of_figures
 from tests.training.report.toy_scales import pixels_of, with_stages
 from training.data.dataset import save_npz
 from training.data.domains import draw_domains
@@ -14,10 +16,11 @@ from training.report.canvas import drawing
 from training.report.graphs import LatentGraphs
 from training.report.scale_graphs import Frame, ScaleGraphs, content_of, stage_windows
 from training.report.scale_maps import principal_maps
+from training.report.scale_numbers import scale_numbers
 from training.report.scale_patches import last_stage_descriptors, resamples
 from training.report.scale_report import draw_scales
 from training.report.scale_spectrum import differing_points, spectrum_at
-from training.report.scale_stages import compared, grid_over, stages_over
+from training.report.scale_stages import alignment_of, compared, grid_over, stages_over
 from training.report.scale_statistics import most_used
 from training.scales.statistics.correlation import correlation_length
 
@@ -193,6 +196,58 @@ def test_plain_patches_are_cut_as_before(bundle):
     assert resamples(LatentGraphs(with_stages(folder, (16.0,), standardised=True)))
 
 
+def test_the_numbers_behind_the_pictures_are_those_of_the_stages(graphs):
+    scales = ScaleGraphs(graphs, drawn_frame(pixel_size_nm=2.0))
+    stages, alignment = stages_over(scales), alignment_of(scales)
+    found = scale_numbers(scales, stages, alignment)
+    assert found["model"] == {"name": "hand-made", "version": 2, "digest": graphs.manifest.digest}
+    assert found["frame"] == {"name": "a frame", "height_px": 60, "width_px": 60, "pixel_size_nm": 2.0}
+    assert [(each["window_px"], each["window_nm"], each["active_units"]) for each in found["stages"]] == [(8, 16, 2), (16, 32, 2), (24, 48, 2)]
+    told = found["stages"][1]
+    assert told["windows"] == len(stages[1].explained)
+    assert told["explained_fraction"] == pytest.approx({"quartile_1": 0.84, "median": 0.84, "quartile_3": 0.84})
+    for index, each in enumerate(told["latents"]):
+        assert each == {
+            "name": f"content {index + 1}",
+            "variance": pytest.approx(stages[1].units.variance[index]),
+            "uncertainty": pytest.approx(0.25),
+            "kl_nats": pytest.approx(stages[1].units.divergence_nats[index]),
+            "active": True,
+            "correlation_length_px": pytest.approx(stages[1].length_px[index]),
+            "correlation_length_nm": pytest.approx(2 * stages[1].length_px[index]),
+        }
+    assert [each["stages"] for each in found["neighbours"]] == [[1, 2], [2, 3]]
+    for number, each in enumerate(found["neighbours"]):
+        assert each["canonical_correlation"] == pytest.approx(alignment[0][number, number + 1])
+        assert each["procrustes_residual"] == pytest.approx(alignment[1][number, number + 1])
+
+
+def test_numbers_that_are_not_known_or_would_be_chance_are_null(tmp_path, graphs):
+    frame = Frame(0.03 * drawn_frame().values, "nearly constant")  # a length could be found, but no unit is active
+    frame.values[:20, :20] = np.nan
+    with words_of_figures():
+        draw_scales(graphs, frame, tmp_path)
+    found = json.loads((tmp_path / "scales.json").read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert found["frame"]["pixel_size_nm"] is None
+    for stage in found["stages"]:
+        assert stage["window_nm"] is None
+        assert stage["active_units"] == 0
+        assert 0 < stage["windows"] < 1600
+        assert stage["explained_fraction"]["median"] == pytest.approx(1 - stage["window_px"] / 100)
+        for latent in stage["latents"]:
+            assert (latent["active"], latent["correlation_length_px"], latent["correlation_length_nm"]) == (False, None, None)
+    assert [each["canonical_correlation"] for each in found["neighbours"]] == [None, None]
+
+
+def test_one_stage_has_its_numbers_and_no_neighbours_though_its_window_be_the_frame(tmp_path, bundle):
+    graphs = LatentGraphs(with_stages(bundle("scan.h5"), (16.0,)))
+    with words_of_figures():
+        draw_scales(graphs, Frame(drawn_frame().values[:16, :16], "as long as the window"), tmp_path)
+    found = json.loads((tmp_path / "scales.json").read_text(encoding="utf-8"))
+    assert [stage["windows"] for stage in found["stages"]] == [1]
+    assert found["neighbours"] == []
+
+
 def test_several_stages_are_drawn_over_a_frame_and_say_their_lengths(tmp_path, bundle, capsys):
     data = draw_domains(64)
     np.savez(tmp_path / "scan.npz", images=data.arrays["images"] * 1e10, unit=np.array("1"), pixel_size_nm=np.array(5.0))
@@ -203,6 +258,8 @@ def test_several_stages_are_drawn_over_a_frame_and_say_their_lengths(tmp_path, b
     assert "windows of 40 nm, 80 nm, 160 nm" in words["scale_maps.png"]
     assert "window length (nm)" in words["scale_statistics.png"]
     assert "active units, of 2" in words["scale_statistics.png"]
+    assert "mean posterior variance $A_j$ (prior: 1)" in words["scale_statistics.png"]
+    assert (tmp_path / "out" / "scales.json").exists()
     assert "1.00" in words["scale_alignment.png"]
     assert "content latent 2" in words["scale_spectrum.png"]
     assert "no decoder of the others" in capsys.readouterr().out
@@ -245,8 +302,8 @@ def test_a_standardised_bundle_takes_a_scan_of_any_unit(tmp_path, bundle):
 def test_the_pictures_are_pictures(tmp_path, graphs):
     with drawing():
         paths = draw_scales(graphs, drawn_frame(pixel_size_nm=2.0), tmp_path)
-    assert {path.name for path in paths} == ALL
-    for path in paths:
+    assert {path.name for path in paths} == {*ALL, "scales.json"}
+    for path in (path for path in paths if path.suffix == ".png"):
         pixels = matplotlib.image.imread(path)
         assert min(pixels.shape[:2]) > 300
         assert pixels[..., :3].std() > 0.02

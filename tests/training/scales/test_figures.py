@@ -51,9 +51,11 @@ def test_metrics_are_named_by_stage_and_tell_their_window(made: tuple[InvariantV
     model, stages = made
     found = {metric.name: metric for metric in stage_metrics([model] * 3, stages, 0)}
     names = {"negative_elbo", "reconstruction_mse", "explained_fraction", "active_units", "second_axis_share"}
-    names |= {f"{kind}_content_{index}" for kind in ("variance", "uncertainty") for index in (1, 3)}
+    names |= {f"{kind}_content_{index}" for kind in ("variance", "uncertainty", "kl") for index in (1, 3)}
     assert set(found) == {f"{name}_w{stage}" for name in names for stage in (1, 2, 3)}
     assert found["active_units_w2"].split.endswith("windows of 8 px")
+    kl = found["kl_content_3_w2"]
+    assert (kl.unit, kl.value) == ("nats", pytest.approx(stage_figures(model, stages[1], 0).use.divergence_nats[1]))
     assert found["negative_elbo_w1"].value == pytest.approx(stage_figures(model, stages[0], 0).negative_elbo)
 
 
