@@ -46,6 +46,7 @@ WITHOUT_BUNDLE = (
     "patches_field_scaled",
     "patches_joint",
     "scales_known_noise",
+    "scales_stripes_dense",
     "scales_known_stripes",
     "scales_pto",
     "scales_pzt",
