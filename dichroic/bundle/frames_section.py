@@ -38,7 +38,8 @@ class Frames(Section):
     """Encoding of windows of a whole image, resampled to `descriptor_px` × `descriptor_px`.
 
     `standardised`: each frame's own mean and standard deviation, over its finite pixels, are taken out inside the graphs. `stages`: k = 1, 2, … in
-    ascending order, whose graphs are `frame_<k>.<dtype>`, `explain_<k>.<dtype>` and, where `dense` is given, `dense_<k>.<dtype>`.
+    ascending order, whose graphs are `frame_<k>.<dtype>`, `explain_<k>.<dtype>` and, where `dense` is given, `dense_<k>.<dtype>`. The last stage's
+    decoder is `decode`; those of the others, `decode_<k>`, may be there too.
     """
 
     descriptor_px: Annotated[int, Field(ge=2, le=4096)]
@@ -67,7 +68,8 @@ class Frames(Section):
         dtypes = [dtype for dtype in FRAME_DTYPES if f"frame_1.{dtype}" in signatures]
         kinds = ("frame", "explain") if self.dense is None else ("frame", "explain", "dense")
         wanted = {f"{kind}_{stage + 1}.{dtype}" for kind in kinds for stage in range(len(self.stages)) for dtype in dtypes}
-        found = {name for name in signatures if of_frames(name)}
+        self._check_decoders(signatures)
+        found = {name for name in signatures if of_frames(name) and not name.startswith("decode_")}
         if not dtypes or wanted != found:
             raise ValueError(
                 f"latent.frames has {len(self.stages)} stages; each has {' and '.join(f'{kind}_<k>' for kind in kinds)} of the same dtypes, "
@@ -80,11 +82,21 @@ class Frames(Section):
             check = _check_dense if name.startswith("dense_") else _check_frame
             check(f"signatures.{name}", name.partition(".")[2], signatures[name], encode, channels)
 
+    def _check_decoders(self, signatures: Mapping[str, Signature]) -> None:
+        wanted = {f"decode_{stage}" for stage in range(1, len(self.stages))}
+        found = {name for name in signatures if of_frames(name) and name.startswith("decode_")}
+        if found and found != wanted:
+            raise ValueError(f"every stage but the last has decode_<k>, or none has; {sorted(wanted ^ found)} is missing or too much")
+        decode = signatures.get("decode")
+        for name in sorted(found):
+            if decode is None or _tensors(signatures[name]) != _tensors(decode):
+                raise ValueError(f"signatures.{name}: it takes and gives {_tensors(signatures[name])}; expected what decode takes and gives")
+
 
 def of_frames(name: str) -> bool:
     """Whether a signature's name is that of a graph of frames."""
     kind, _, stage = name.partition(".")[0].partition("_")
-    return kind in ("frame", "explain", "dense") and stage.isdecimal()
+    return kind in ("frame", "explain", "dense", "decode") and stage.isdecimal()
 
 
 def _check_frame(where: str, dtype: str, signature: Signature, encode: Signature, channels: int) -> None:
@@ -107,6 +119,10 @@ def _check_dense(where: str, dtype: str, signature: Signature, encode: Signature
     if signature.max_batch != 1:
         raise ValueError(f"{where}: max_batch is {signature.max_batch}; it is 1, since frames with different windows have different grids")
     _check_outputs(where, signature, [(spec.name, ("R", "C", *spec.shape[1:])) for spec in encode.outputs])
+
+
+def _tensors(signature: Signature) -> tuple[object, ...]:
+    return tuple([(spec.name, spec.dtype, spec.shape) for spec in side] for side in (signature.inputs, signature.fixed, signature.outputs))
 
 
 def _frame_shape(channels: int) -> tuple[str | int, ...]:

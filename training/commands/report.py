@@ -28,6 +28,7 @@ from training.report.rate_maps import draw_rate_maps, draw_spread
 from training.report.reconstructions import draw_reconstructions
 from training.report.regression import draw_regression
 from training.report.scale_graphs import ScaleGraphs
+from training.report.scale_manifolds import draw_scale_manifolds
 from training.report.scale_points import Points, draw_scale_points, read_points
 from training.report.scale_report import draw_scales, scales_not_drawn, stage_count
 from training.report.settings import Told, told_row, told_to
@@ -141,7 +142,7 @@ def _written(draws: Iterable[Callable[[], list[Path]]], omitted: Sequence[str]) 
 def _draw_own(graphs: LatentGraphs, told: Told, folder: Path) -> list[Path]:
     """What the decoder and the history tell without any data."""
     settings = told.settings()
-    written = [*draw_manifold(graphs, folder, settings), *draw_traversals(graphs, folder, settings)]
+    written = [*draw_manifold(graphs, folder, settings), *draw_scale_manifolds(graphs, folder), *draw_traversals(graphs, folder, settings)]
     if settings:
         written += [*draw_strips(graphs, told, settings[0], "conditions", folder), *draw_strips(graphs, told, settings[0], "targets", folder)]
     if graphs.history is not None and graphs.history.epochs:

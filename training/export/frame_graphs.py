@@ -20,7 +20,7 @@ def frame_graphs(
 
     Args:
         frames: the models.
-        cores: "encode" and "reconstruct" of the last stage, from normalised images (n, d, d, c); "dense" where there is one.
+        cores: "encode" and "reconstruct" of the last stage, from normalised images (n, d, d, c); "dense" where there is one; its "decode".
         preprocessing: of every stage.
         declared: all signatures.
     """
@@ -35,6 +35,8 @@ def frame_graphs(
             if kind in ("frame", "explain"):
                 core = weighted["encode" if kind == "frame" else "reconstruct"]
                 graphs[name] = windowed_graph(core, signature, preprocessing, explains=kind == "explain", standardised=frames.standardised)
+            elif kind == "decode":
+                graphs[name] = weighted["decode"]
             elif kind == "dense":
                 size, stride = frames.specification.height_px, frames.specification.dense_stride_px
                 core = weighted["dense"]

@@ -46,7 +46,7 @@ def _clear_of_jump(model: InvariantVAE, preprocessing: Preprocessing, name: str,
     has_angle = any(spec.name == "angle_rad" for spec in signature.outputs)
     circles = {spec.name: list(model.specification.circle_columns(spec.name)) for spec in signature.outputs}
     wraps = has_angle or any(circles.values())
-    chooses = model.specification.is_mixture and name.partition(".")[0] not in ("decode", "regress")
+    chooses = model.specification.is_mixture and name.partition(".")[0].partition("_")[0] not in ("decode", "regress")
     inputs = probe_inputs(signature, model.specification, preprocessing, _TRIES if wraps or chooses else ROWS, _SEED)
     if wraps or chooses:
         bad = np.zeros(_TRIES)

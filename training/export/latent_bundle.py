@@ -32,6 +32,7 @@ from training.export.model_card import model_card
 from training.export.modules import MODULES, Decode
 from training.export.parity import check_parity
 from training.export.specs import normalised_in, signatures
+from training.export.stage_decoders import check_decoders, decoder_golden, decoder_signatures
 from training.export.weights import share_weights
 from training.export.written import Written, write
 from training.latent.history import HISTORY_NAME, History, history_bytes
@@ -100,14 +101,16 @@ def write_latent_bundle(bundles: Path, model: InvariantVAE, facts: Facts, frames
     drawn = facts.output_preprocessing
     images = signatures(model.specification, facts.preprocessing, drawn)
     windows = {} if frames is None else frame_signatures(frames, facts.preprocessing)
-    declared = images | windows
+    decoders = {} if frames is None else decoder_signatures(frames, images["decode"])
+    declared = images | decoders | windows
     graphs, weights = export_graphs(model, facts.preprocessing, declared, drawn, frames)
     parity = check_parity(model, facts.preprocessing, images, graphs, weights, drawn)
     golden = golden_answers(model, facts.preprocessing, images, drawn)
     if frames is not None:
         of_frames = check_frame_parity(frames, facts.preprocessing, windows, graphs, weights)
-        parity = max(parity, of_frames, key=lambda each: each.worst)
-        golden |= frame_golden(frames, facts.preprocessing, windows)
+        of_stages = check_decoders(frames, facts.preprocessing, decoders, graphs, weights)
+        parity = max(parity, of_frames, of_stages, key=lambda each: each.worst)
+        golden |= frame_golden(frames, facts.preprocessing, windows) | decoder_golden(frames, facts.preprocessing, decoders)
     latent = latent_section(model, facts, frames)
     files = {declared[name].graph: data for name, data in graphs.items()}
     files[WEIGHTS_NAME] = weights
@@ -165,7 +168,7 @@ def export_graphs(
     if frames is not None:
         if model.specification.dense_head:
             cores["dense"] = maps_core(model, preprocessing)
-        graphs |= frame_graphs(frames, cores, preprocessing, declared)
+        graphs |= frame_graphs(frames, cores | {"decode": graphs["decode"]}, preprocessing, declared)
         for number, stage in enumerate(frames.stages[:-1], start=1):
             parameters |= {f"stage_{number}.{name}": tensor.detach().numpy() for name, tensor in stage.model.state_dict().items()}
     return share_weights(graphs, parameters)

@@ -54,7 +54,7 @@ def torch_answer(  # noqa: PLR0917 - one order for every caller
     """What the torch model answers to a signature's inputs, outputs by name, computed in the model's own precision."""
     tensors = [torch.from_numpy(inputs[spec.name]) for spec in signature.inputs]
     precision = model.grid.dtype
-    if name == "decode":
+    if name.partition("_")[0] == "decode":  # of any stage
         answers: tuple[torch.Tensor, ...] = (Decode(model, drawn or preprocessing).to(precision)(*(tensor.to(precision) for tensor in tensors)),)
     else:
         kind, dtype = name.split(".")

@@ -63,6 +63,11 @@ class LatentGraphs:
         """Whether decode takes targets; a bundle may tell them and draw without."""
         return any(spec.name == "targets" for spec in self._signature("decode").inputs)
 
+    @property
+    def decodes_every_stage(self) -> bool:
+        """Whether it holds the decoders of the stages before the last."""
+        return "decode_1" in self.manifest.signatures
+
     def encode(self, values: Array, conditions: Array | None = None) -> dict[str, Array]:
         """Pose, content and class probabilities, by the outputs' names.
 
@@ -87,6 +92,8 @@ class LatentGraphs:
         pose: dict[str, Array] | None = None,
         conditions: Array | None = None,
         targets: Array | None = None,
+        *,
+        stage: int | None = None,
     ) -> Array:
         """Images (n, h, w[, c]) or spectra (n, l[, c]) of contents (n, d).
 
@@ -96,6 +103,7 @@ class LatentGraphs:
             pose: (n,) each, by the names of decode's inputs; what it leaves out is canonical: angle 0, scale 1, no shift.
             conditions: (k,) for all or (n, k), in their units, for a model that has some.
             targets: (t,) for all or (n, t), in their units, for a decoder that takes some.
+            stage: whose decoder, counted from 1, but the last; None: the last.
         """
         rows = len(content)
         given = {"content": content.astype(np.float32)}
@@ -109,7 +117,8 @@ class LatentGraphs:
             if told is not None:
                 given[name] = np.broadcast_to(told.astype(np.float32), (rows, told.shape[-1]))
         wanted = {spec.name for spec in self._signature("decode").inputs}
-        return self._run("decode", {name: array for name, array in given.items() if name in wanted})[self.drawn.name]
+        graph = "decode" if stage is None else f"decode_{stage}"
+        return self._run(graph, {name: array for name, array in given.items() if name in wanted})[self.drawn.name]
 
     def run_fixed(self, name: str, rows: dict[str, Array], fixed: dict[str, Array]) -> dict[str, Array]:
         """Outputs of a graph that takes `rows` (n, ...) in pieces and beside them what is the same for every row, such as a frame."""

@@ -39,7 +39,12 @@ def scales_not_drawn(graphs: LatentGraphs, frame: Frame | None) -> list[str]:
     """What a reader may look for in vain."""
     if stage_count(graphs) < 2:
         return []
-    lines = ["The manifold and traversals are of the last stage, whose windows are the longest: a bundle holds no decoder of the others."]
+    lines = ["Traversals, and manifold.png, are of the last stage, whose windows are the longest; scale_manifolds.png is of all stages."]
+    if not graphs.decodes_every_stage:
+        lines = [
+            "The manifold and traversals are of the last stage, whose windows are the longest: "
+            "this bundle holds no decoder of the others; fit its recipe again, which adds them."
+        ]
     if frame is None:
         lines.append("No scale_maps, scale_statistics, scale_alignment or scale_spectrum.png: they need a whole image; give one with --data FILE.")
     return lines

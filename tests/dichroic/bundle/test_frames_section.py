@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,14 @@ def framed(stages: int = 2) -> dict[str, Any]:
     return said
 
 
+def decoding(said: dict[str, Any]) -> dict[str, Any]:
+    """The same with a decoder for each stage."""
+    decode = {"graph": "encode.uint8.onnx", "inputs": [tensor("content", 2)], "outputs": [tensor("images", 8, 8)], "max_batch": 4}
+    names = ["decode", *(f"decode_{k}" for k in range(1, len(said["latent"]["frames"]["stages"])))]
+    said["signatures"] |= {name: copy.deepcopy(decode) for name in names}
+    return said
+
+
 def taken(said: dict[str, Any]) -> Manifest:
     return Manifest.model_validate(said, strict=False)
 
@@ -54,6 +63,12 @@ def test_a_bundle_of_frames_is_taken_and_one_without_has_none() -> None:
     old = taken(facts()).latent
     assert old is not None
     assert old.frames is None
+
+
+def test_the_decoders_of_all_stages_but_the_last_may_be_there() -> None:
+    decoders = {"decode_1", "decode_2"}
+    assert taken(decoding(framed(stages=3))).signatures.keys() >= decoders
+    assert not taken(framed(stages=3)).signatures.keys() & decoders
 
 
 def test_frames_of_several_channels_and_of_float32_are_taken() -> None:
@@ -140,4 +155,36 @@ def test_a_manifest_whose_frames_and_graphs_disagree_is_refused(case: str) -> No
     said = framed()
     spoil(said)
     with pytest.raises(ValidationError, match=words):
+        taken(said)
+
+
+SPOILED_DECODERS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "one of them missing": (lambda m: m["signatures"].pop("decode_2"), r"\['decode_2'\] is missing or too much"),
+    "one of the last stage": (lambda m: m["signatures"].update(decode_3=of(m, "decode")), r"\['decode_3'\] is missing or too much"),
+    "one of a dtype": (lambda m: m["signatures"].update({"decode_1.uint8": m["signatures"].pop("decode_1")}), "is missing or too much"),
+    "other inputs": (lambda m: of(m, "decode_1").update(inputs=[tensor("content", 3)]), "decode_1: it takes and gives"),
+    "other outputs": (lambda m: of(m, "decode_1").update(outputs=[tensor("images", 8, 9)]), "decode_1: it takes and gives"),
+    "no decoder of the last stage": (lambda m: m["signatures"].pop("decode"), "expected what decode takes and gives"),
+    "of a single stage": (lambda m: frames(m).update(stages=frames(m)["stages"][:1]), "missing or too much"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED_DECODERS)
+def test_a_manifest_whose_decoders_are_not_those_of_its_stages_is_refused(case: str) -> None:
+    spoil, words = SPOILED_DECODERS[case]
+    said = decoding(framed(stages=3))
+    spoil(said)
+    with pytest.raises(ValidationError, match=words):
+        taken(said)
+
+
+def test_decoders_of_stages_without_stages_are_refused() -> None:
+    said = facts()
+    said["signatures"]["decode_1"] = {
+        "graph": "encode.uint8.onnx",
+        "inputs": [tensor("content", 2)],
+        "outputs": [tensor("images", 8, 8)],
+        "max_batch": 4,
+    }
+    with pytest.raises(ValidationError, match=r"latent\.frames is null"):
         taken(said)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -21,10 +22,13 @@ from training.data.windows import grid_axis
 from training.export.frame_answers import FrameReference
 from training.export.frame_models import FrameModels, StageModel, single_stage
 from training.export.frame_parity import check_frame_parity
+from training.export.golden import golden_answers
 from training.export.latent_bundle import write_latent_bundle
 from training.export.parity import TOLERANCE, ParityError, difference, output_range
+from training.export.specs import signatures
+from training.export.stage_decoders import check_decoders, decoder_golden, decoder_signatures
 from training.export.written import Written
-from training.latent.model import InvariantVAE
+from training.latent.model import InvariantVAE, ObjectPose
 from training.latent.specification import ModelSpecification
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -37,7 +41,7 @@ SPECIFICATION = ModelSpecification(
     likelihood="gaussian",
     encoder_channels=(4,),
     encoder_widths=(8,),
-    decoder_widths=(12,),
+    decoder_widths=(16, 16),
     dense_head="moments",
 )
 FACTS = facts_for(SPECIFICATION)
@@ -148,6 +152,55 @@ def test_what_is_explained_is_the_reconstructions_share_of_the_variance(made: Ma
     np.testing.assert_allclose(explained, 1 - error / variance, atol=1e-4)
     constant = np.full((30, 30), HIGH, np.float32)
     np.testing.assert_array_equal(made.run("explain_2.float32", frame=constant, **given)["explained"], 0)
+
+
+def test_every_stage_but_the_last_has_a_decoder_of_its_own_beside_the_last_ones_and_no_weights_twice(made: Made) -> None:
+    assert {name for name in made.written.manifest.signatures if name.startswith("decode")} == {"decode", "decode_1"}
+    rows = 5
+    content = GENERATOR.standard_normal((rows, 2)).astype(np.float32)
+    pose = {name: GENERATOR.uniform(-0.5, 0.5, rows).astype(np.float32) for name in ("angle_rad", "shift_down_px", "shift_right_px")}
+    pose["scale"] = np.ones(rows, np.float32)
+    for name, stage in (("decode_1", made.frames.stages[0]), ("decode", made.frames.stages[1])):
+        with torch.no_grad():
+            moved_to = ObjectPose(*(torch.from_numpy(pose[key]) for key in ("angle_rad", "scale", "shift_down_px", "shift_right_px")))
+            drawn = stage.model.images(stage.model.sampling_at(moved_to, torch.from_numpy(content), None, None)).numpy()[..., 0]
+        found = made.run(name, content=content, **pose)["images"]
+        np.testing.assert_allclose((found - LOW) / (HIGH - LOW), drawn, atol=2e-5)
+    files = read_bundle(made.written.folder).files
+    assert outside(files["decode_1.onnx"]) <= outside(files["explain_1.float32.onnx"])
+
+
+def outside(graph: bytes) -> set[tuple[str, ...]]:
+    """Names and places of the tensors that lie in weights.safetensors."""
+    found = {
+        (tensor.name, *(entry.value for entry in tensor.external_data))
+        for tensor in onnx.load_model_from_string(graph).graph.initializer
+        if tensor.external_data
+    }
+    assert found
+    return found
+
+
+def test_decoders_of_models_with_angle_bins_have_their_golden_answers() -> None:
+    """Which choose a bin when they encode, and none when they decode."""
+    binned = ModelSpecification(
+        SIZE, SIZE, invariances=("rotation",), rotation_prior_sd_rad=np.pi / 4, angle_bins=4, encoder_widths=(8,), decoder_widths=(12,)
+    )
+    model = make_model(binned)
+    frames = FrameModels((StageModel(moved(model), 9.0), StageModel(model, 20.0)))
+    declared = decoder_signatures(frames, signatures(binned, FACTS.preprocessing)["decode"])
+    golden = decoder_golden(frames, FACTS.preprocessing, declared)
+    assert golden["decode_1/out/images"].shape == (4, SIZE, SIZE)
+    assert not np.allclose(
+        golden["decode_1/out/images"], golden_answers(model, FACTS.preprocessing, declared)["decode_1/out/images"], rtol=1e-3, atol=0
+    )
+
+
+def test_a_decoder_of_another_stage_is_found(made: Made) -> None:
+    bundle = read_bundle(made.written.folder)
+    declared = {"decode_1": made.written.manifest.signatures["decode_1"]}
+    with pytest.raises(ParityError, match="decode_1/images"):
+        check_decoders(made.frames, FACTS.preprocessing, declared, {"decode_1": bundle.files["decode.onnx"]}, bundle.files["weights.safetensors"])
 
 
 def test_a_graph_of_another_stage_is_found(made: Made) -> None:

@@ -14,6 +14,7 @@ from training.data.stripes import draw_stripes
 from training.errors import InputError
 from training.report.canvas import drawing
 from training.report.graphs import LatentGraphs
+from training.report.manifold import decoded_manifold
 from training.report.scale_graphs import Frame, ScaleGraphs, content_of, stage_windows
 from training.report.scale_maps import principal_maps
 from training.report.scale_numbers import scale_numbers
@@ -246,6 +247,25 @@ def test_one_stage_has_its_numbers_and_no_neighbours_though_its_window_be_the_fr
     found = json.loads((tmp_path / "scales.json").read_text(encoding="utf-8"))
     assert [stage["windows"] for stage in found["stages"]] == [1]
     assert found["neighbours"] == []
+
+
+def test_every_stages_manifold_is_drawn_by_its_own_decoder_without_any_data(tmp_path, bundle, capsys):
+    folder = with_stages(bundle("scan.h5"), None, (40.0, 80.0, 160.0), decoders=True)
+    graphs = LatentGraphs(folder)
+    for stage in (1, 2):
+        assert (decoded_manifold(graphs, stage=stage)[0] == stage).all()
+    assert np.ptp(decoded_manifold(graphs)[0]) > 1
+    words = report_words(folder, tmp_path / "out")
+    for window in (40, 80, 160):
+        assert f"window {window} nm" in words["scale_manifolds.png"]
+    told = capsys.readouterr().out
+    assert "scale_manifolds.png is of all stages" in told
+    assert "no decoder" not in told
+
+
+def test_without_decoders_of_all_stages_there_is_no_picture_of_them(tmp_path, bundle):
+    assert "scale_manifolds.png" not in report_words(with_stages(bundle("scan.h5"), LENGTHS), tmp_path / "several")
+    assert "scale_manifolds.png" not in report_words(bundle("scan.h5"), tmp_path / "none")
 
 
 def test_several_stages_are_drawn_over_a_frame_and_say_their_lengths(tmp_path, bundle, capsys):

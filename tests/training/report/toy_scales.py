@@ -1,7 +1,8 @@
 """The hand-made bundle with stages over frames whose answers can be told by head.
 
 Stage k looks at two pixels of a window of length w about (r, c): a = frame[r, c] and b = frame[r, c + w/4]; its content is k·(a, b), the other way
-round in even stages, its standard deviations ½, its angle tanh(a), its explained fraction 1 − w/100.
+round in even stages, its standard deviations ½, its angle tanh(a), its explained fraction 1 − w/100. Decoders of stages, where asked for, draw k at
+every pixel.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ def pixels_of(frame: Array, centres: Array, window: float) -> tuple[Array, Array
 
 
 def with_stages(
-    bundle: Path, windows_px: tuple[float, ...] | None, windows_nm: tuple[float, ...] | None = None, *, standardised: bool = False
+    bundle: Path,
+    windows_px: tuple[float, ...] | None,
+    windows_nm: tuple[float, ...] | None = None,
+    *,
+    standardised: bool = False,
+    decoders: bool = False,
 ) -> Path:
     """Writes the next version of a hand-made bundle, with these stages; returns its folder."""
     found = read_bundle(bundle)
@@ -52,8 +58,11 @@ def with_stages(
                 max_batch=50,
             )
             files[f"{name}.onnx"] = _graph(k, signatures[name])
+    for k in range(1, count) if decoders else ():
+        signatures[f"decode_{k}"] = signatures["decode"].model_copy(update={"graph": f"decode_{k}.onnx"})
+        files[f"decode_{k}.onnx"] = _decoder(k, signatures["decode"])
     changes: dict[str, Any] = {
-        "format_version": "1.4",
+        "format_version": "1.5" if decoders else "1.4",
         "files": tuple(FileEntry(path=path, sha256="0" * 64, size_bytes=0) for path in files),
         "signatures": signatures,
         "latent": manifest.latent.model_copy(update={"frames": frames}),
@@ -63,6 +72,23 @@ def with_stages(
 
 def _spec(name: str, shape: tuple[int, ...]) -> TensorSpec:
     return TensorSpec(name=name, dtype="float32", shape=("n", *shape), axes=("n", *("axis" for _ in shape)), unit="px", meaning=name)
+
+
+def _decoder(stage: int, decode: Signature) -> bytes:
+    """Draws its stage's number at every pixel."""
+    node, constants = helper.make_node, {"stage": np.full((1, SIDE, SIDE), stage, np.float32), "zero": np.zeros((2, 1), np.float32)}
+    nodes = [
+        node("MatMul", ["content", "zero"], ["none"]),
+        node("Unsqueeze", ["none", "last"], ["nothing"]),
+        node("Add", ["nothing", "stage"], ["images"]),
+    ]
+    given, told = (
+        [helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, list(spec.shape)) for spec in side] for side in (decode.inputs, decode.outputs)
+    )
+    constants["last"] = np.array([2], np.int64)
+    graph = helper.make_graph(nodes, "decoder", given, told, [numpy_helper.from_array(values, key) for key, values in constants.items()])
+    data: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    return data
 
 
 def _graph(stage: int, signature: Signature) -> bytes:
