@@ -62,7 +62,7 @@ def frame_max_batch(stage: StageModel) -> int:
     specification = stage.model.specification
     taps = math.ceil(1.5 * (stage.window_px or 2 * specification.height_px)) + 2
     gathered = (8 + 4 * specification.channels) * taps**2  # where each pixel lies, and its values
-    features = 2 * 4 * specification.pixels * max(1, *specification.encoder_channels)
+    features = 2 * 4 * specification.pixels * max((1, *specification.encoder_channels))
     return max(8, min(_MOST_ROWS, _TAP_BYTES // gathered, _FEATURE_BYTES // features))
 
 
