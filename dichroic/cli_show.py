@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from dichroic.client import ModelInfo, ModelSummary, Plan, ScaleSpectrum, Suggestion, TensorSpec
+from dichroic.separability import FEWEST_POINTS, SEPARABLE
 
 # Work that is over before this needs no progress line.
 QUIET_S = 0.5
@@ -78,7 +79,8 @@ def spectrum_table(spectrum: ScaleSpectrum) -> str:
     if spectrum.separable_from_px is not None:
         last = [f"classes can be told apart from {spectrum.separable_from_px:.4g} px on"]
     elif told:
-        last = ["the classes are not told apart: from none of these lengths on is separability 0.9 or more up to the longest"]
+        enough = f"{SEPARABLE:g} or more, of {FEWEST_POINTS} valid points of every class"
+        last = [f"the classes are not told apart: from none of these lengths on is separability {enough}, up to the longest"]
     return "\n".join([_table(head, rows), *last])
 
 
