@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,22 @@ def separability_of(latents: NDArray, labels: NDArray) -> float:
     score[rows, own] = -np.inf
     right = mine > score.max(axis=1)
     return float(np.mean([right[own == each].mean() for each in range(len(means))]))
+
+
+def separation(windows: NDArray, latents: Sequence[NDArray], valid: NDArray, labels: NDArray) -> tuple[NDArray, float]:
+    """Of k windows about n points.
+
+    Args:
+        windows: (k,) lengths, in any order and unit.
+        latents: k times (n, d), finite where valid.
+        valid: (k, n) bool.
+        labels: (n,) int64, −1: not known.
+
+    Returns:
+        `separability_of` the valid points of each, (k,), and `separable_from` of them.
+    """
+    accuracy = np.array([separability_of(each[rows], labels[rows]) for each, rows in zip(latents, valid, strict=True)])
+    return accuracy, separable_from(windows, accuracy, np.array([fewest_points(labels[rows]) for rows in valid]))
 
 
 def separable_from(windows: NDArray, separability: NDArray, fewest: NDArray) -> float:

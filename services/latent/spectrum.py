@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dichroic.errors import InvalidTensorError
-from dichroic.separability import fewest_points, separability_of, separable_from
+from dichroic.separability import separation
 from services.engine.model import Identity
 from services.latent.answers import Bool, Float32, Int64
 from services.latent.frames import FrameEncoder, LatentMap
@@ -69,11 +69,7 @@ async def scale_spectrum(encoder: FrameEncoder, identity: Identity, asked: Asked
     maps = await encoder.maps(places, explain=True)
     found = {name: _stacked(maps, name) for name in ("valid", "explained", "content", "latent_mean", "latent_sd")}
     window_px = np.array([each.window_px for each in maps])
-    separability = None if labels is None else np.array([_of_map(each, labels) for each in maps])
-    least = 0.0
-    if labels is not None and separability is not None:
-        fewest = np.array([fewest_points(np.where(each.valid, labels, -1)) for each in maps])
-        least = separable_from(window_px, separability, fewest)
+    separability, least = (None, 0.0) if labels is None else separation(window_px, [_told(each) for each in maps], found["valid"], labels)
     return Spectrum(
         model=identity,
         window_px=window_px,
@@ -110,9 +106,9 @@ def checked_labels(labels: NDArray, points: int) -> None:
         raise InvalidTensorError(message, field="labels")
 
 
-def _of_map(found: LatentMap, labels: NDArray) -> float:
-    told = found.content if found.content is not None and found.content.shape[1] else found.latent_mean
-    return separability_of(told[found.valid], labels[found.valid])
+def _told(found: LatentMap) -> NDArray:
+    """What classes may differ in, (n, d): the content, or of models without it every raw latent."""
+    return found.content if found.content is not None and found.content.shape[1] else found.latent_mean
 
 
 def _stacked(maps: tuple[LatentMap, ...], name: str) -> Any:

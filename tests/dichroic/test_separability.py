@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dichroic.separability import FEWEST_POINTS, fewest_points, separability_of, separable_from
+from dichroic.separability import FEWEST_POINTS, fewest_points, separability_of, separable_from, separation
 
 NDArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -89,6 +89,20 @@ def test_the_length_from_which_on_is_the_least_of_those_up_to_the_greatest() -> 
     assert separable_from(windows, np.array([1, 0.89, 1, 1, 1]), enough) == 0
     assert separable_from(windows, np.array([1, 1, math.nan, 1, 1.0]), enough) == 8
     assert separable_from(windows, np.ones(5), enough) == 1
+
+
+def test_over_windows_each_is_told_by_its_own_valid_points() -> None:
+    random = np.random.default_rng(3)
+    labels = np.append(np.repeat([0, 1], FEWEST_POINTS), [0, 1])
+    apart = [random.standard_normal((len(labels), 2)) + far * labels[:, None] for far in (0.0, 9.0, 9.0)]
+    valid = np.ones((3, len(labels)), bool)
+    valid[1, -2:], apart[1][-2:] = False, np.nan
+    accuracy, least = separation(np.array([4.0, 8, 16]), apart, valid, labels)
+    assert accuracy[0] == separability_of(apart[0], labels)
+    assert accuracy[1:].tolist() == [1, 1]
+    assert least == 8
+    valid[1, 0] = False  # one too few
+    assert separation(np.array([4.0, 8, 16]), apart, valid, labels)[1] == 16
 
 
 def test_few_points_are_told_apart_by_chance_and_so_not_at_all() -> None:

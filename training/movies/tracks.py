@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dichroic.cli_files import FileError, read_arrays
 from training.data.dataset import Array
+from training.data.plain_arrays import plain_arrays
 from training.errors import InputError
 
 NAME = "positions_px"
@@ -82,12 +82,7 @@ def read_tracks(path: Path, shape: tuple[int, ...], largest_px: float) -> Tracks
 
 
 def _read(path: Path) -> Array:
-    if not path.exists():
-        raise InputError("FILE_NOT_FOUND", f"There is no file {path}; check the name and the folder.")
-    try:
-        arrays = read_arrays(path)
-    except FileError as error:
-        raise InputError("UNREADABLE_FILE", str(error)) from error
+    arrays = plain_arrays(path)
     if NAME not in arrays and len(arrays) != 1:
         raise InputError("POSITIONS", f"{path.name} holds {', '.join(arrays)}; name the array of positions {NAME}.")
     return arrays[NAME] if NAME in arrays else next(iter(arrays.values()))

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from training.data.dataset import Array
 from training.report.graphs import LatentGraphs
@@ -92,3 +93,9 @@ def minus(text: str) -> str:
 def unit_label(unit: str, quantity: str = "value") -> str:
     """An axis label such as "value (m)"; "1" and "unknown" are no units to print."""
     return quantity if unit in {"1", "unknown"} else f"{quantity} ({unit})"
+
+
+def draw_grey(axes: Axes, grey: Array) -> AxesImage:
+    """A frame (h, w), NaN where it was not measured, in grey over its pixels' corners; outliers of half a percent at either end are cut."""
+    low, high = np.nanquantile(grey, [0.005, 0.995])
+    return axes.imshow(grey, cmap="gray", vmin=low, vmax=high, extent=(0, grey.shape[1], grey.shape[0], 0))

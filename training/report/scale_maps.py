@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from training.data.dataset import Array
 from training.report.angles import angle_title, ends_deg, ticks_deg, wrapped_rad
-from training.report.canvas import ANGLE, COLOURS, INTENSITY, figure, model_name, save, unit_label
+from training.report.canvas import ANGLE, COLOURS, INTENSITY, draw_grey, figure, model_name, save, unit_label
 from training.report.scale_graphs import Frame, ScaleGraphs
 from training.report.scale_stages import Stage
 
@@ -69,8 +69,7 @@ def principal_maps(content: Array) -> tuple[Array, Array]:
 def _draw_frame(made: Figure, axes: Axes, scales: ScaleGraphs, stage: Stage) -> None:
     """The frame in grey, and in its middle one window of the stage."""
     grey = scales.frame.grey
-    low, high = np.nanquantile(grey, [0.005, 0.995])
-    shown = axes.imshow(grey, cmap="gray", vmin=low, vmax=high, extent=(0, grey.shape[1], grey.shape[0], 0))
+    shown = draw_grey(axes, grey)
     made.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, label=unit_label(scales.graphs.preprocessing.unit))
     corner = ((grey.shape[1] - stage.window_px) / 2, (grey.shape[0] - stage.window_px) / 2)
     axes.add_patch(Rectangle(corner, stage.window_px, stage.window_px, fill=False, edgecolor=COLOURS[1], linewidth=1.4))

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from dichroic.cli_files import FileError, read_arrays
-from dichroic.separability import FEWEST_POINTS, SEPARABLE, fewest_points, separability_of, separable_from
+from dichroic.separability import FEWEST_POINTS, SEPARABLE, fewest_points
+from dichroic.separability import separation as told_apart
 from training.data.dataset import Array
+from training.data.plain_arrays import plain_arrays
 from training.errors import InputError
-from training.report.canvas import COLOURS, MARKERS, figure, model_name, save
+from training.report.canvas import COLOURS, MARKERS, draw_grey, figure, model_name, save
 from training.report.scale_graphs import Frame, ScaleGraphs, content_of
 from training.report.scale_stages import circles_of
 from training.report.scale_statistics import length_axis
@@ -63,12 +64,7 @@ def read_points(path: Path, labels: str, frame: Frame) -> Points:
     Raises:
         InputError: FILE_NOT_FOUND, UNREADABLE_FILE; POINTS: an array is missing or of another shape, a point lies outside, fewer than two classes.
     """
-    if not path.exists():
-        raise InputError("FILE_NOT_FOUND", f"There is no file {path}.")
-    try:
-        arrays = read_arrays(path)
-    except FileError as error:
-        raise InputError("UNREADABLE_FILE", str(error)) from error
+    arrays = plain_arrays(path)
     missing = sorted({"centres_px", labels} - arrays.keys())
     if missing:
         raise InputError("POINTS", f"{path} lacks {' and '.join(missing)}; it has {', '.join(sorted(arrays))}. --labels names the array of classes.")
@@ -109,16 +105,11 @@ def separation(scales: ScaleGraphs, points: Points) -> Separation:
         row = int(reach.argmin())
         raise InputError("POINTS", f"Point {row}, counted from 0, lies too near the border for a window of {shortest:.3g} px; leave it out.")
     windows = np.geomspace(shortest, min(scales.windows_px[-1], float(reach.min())), _LENGTHS)
-    circles, accuracy, fewest, explained = circles_of(scales), [], [], []
-    for window in windows:
-        stage = scales.nearest_stage(float(window))
-        content = content_of(scales.encode(stage, points.centres_px, float(window)), circles)
-        labels = np.where(np.isfinite(content).all(axis=1), points.labels, -1)
-        accuracy.append(separability_of(content[labels >= 0], labels[labels >= 0]))
-        fewest.append(fewest_points(labels))
-        explained.append(scales.explain(stage, points.centres_px, float(window)))
-    found = np.array(accuracy)
-    return Separation(windows, found, separable_from(windows, found, np.array(fewest)), np.stack(explained))
+    stages = [scales.nearest_stage(float(window)) for window in windows]
+    asked = [(stage, points.centres_px, float(window)) for stage, window in zip(stages, windows, strict=True)]
+    contents = [content_of(scales.encode(*each), circles_of(scales)) for each in asked]
+    accuracy, from_px = told_apart(windows, contents, np.stack([np.isfinite(each).all(axis=1) for each in contents]), points.labels)
+    return Separation(windows, accuracy, from_px, np.stack([scales.explain(*each) for each in asked]))
 
 
 def draw_scale_points(scales: ScaleGraphs, points: Points, folder: Path) -> Path:
@@ -160,9 +151,7 @@ def _verdict(found: Separation, points: Points) -> str:
 
 
 def _draw_places(axes: Axes, frame: Frame, points: Points) -> None:
-    grey = frame.grey
-    low, high = np.nanquantile(grey, [0.005, 0.995])
-    axes.imshow(grey, cmap="gray", vmin=low, vmax=high, extent=(0, grey.shape[1], grey.shape[0], 0))
+    draw_grey(axes, frame.grey)
     for index, name in enumerate(points.names):
         row, column = points.centres_px[points.labels == index].T
         marker = MARKERS[index % len(MARKERS)]

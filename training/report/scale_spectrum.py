@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.data.dataset import Array
-from training.report.canvas import COLOURS, MARKERS, MEASURED, figure, model_name, save, unit_label
+from training.report.canvas import COLOURS, MARKERS, MEASURED, draw_grey, figure, model_name, save, unit_label
 from training.report.scale_graphs import ScaleGraphs, content_of
 from training.report.scale_stages import Stage, circles_of, compared
 from training.report.scale_statistics import length_axis
@@ -105,9 +105,7 @@ def draw_scale_spectrum(scales: ScaleGraphs, stages: tuple[Stage, ...], folder: 
 
 
 def _draw_points(made: Figure, axes: Axes, scales: ScaleGraphs, found: Spectrum) -> None:
-    grey = scales.frame.grey
-    low, high = np.nanquantile(grey, [0.005, 0.995])
-    shown = axes.imshow(grey, cmap="gray", vmin=low, vmax=high, extent=(0, grey.shape[1], grey.shape[0], 0))
+    shown = draw_grey(axes, scales.frame.grey)
     made.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, label=unit_label(scales.graphs.preprocessing.unit))
     for number, (row, column) in enumerate(found.points_px):
         axes.plot(column, row, MARKERS[number], color=COLOURS[number], markersize=9, markeredgecolor="white", markeredgewidth=1.2)
