@@ -11,6 +11,8 @@ import numpy as np
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from training.report.angles import ends_deg, wrapped_rad
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -37,8 +39,8 @@ def draw(path: Path, frame: DrawnFrame, encoding: FrameEncoding, spectrum: Scale
     axes[1, 0].legend(loc="lower right", fontsize=8)
     axes[1, 0].set(title="points looked at", xlabel="column [px]", ylabel="row [px]")
     for column, each in enumerate(encoding.maps, start=1):
-        end = 180 / symmetry
-        _map(axes[0, column], each, _degrees(each, end), whole, ("twilight", -end, end), f"angle, {each.window_nm:.0f} nm", f"modulo {2 * end:g} [°]")
+        colours = ("twilight", *ends_deg(symmetry))
+        _map(axes[0, column], each, _degrees(each, symmetry), whole, colours, f"angle, {each.window_nm:.0f} nm", f"modulo {360 / symmetry:g} [°]")
         if each.explained is not None:
             _map(axes[1, column], each, each.explained, whole, ("viridis", 0, 1), f"explained, {each.window_nm:.0f} nm", "1 − MSE/Var")
         _scale_bar(axes[0, column], each.window_px, height)
@@ -50,11 +52,11 @@ def draw(path: Path, frame: DrawnFrame, encoding: FrameEncoding, spectrum: Scale
     draft.replace(path)
 
 
-def _degrees(each: LatentMap, end: float) -> NDArray:
-    """Angles in degrees, [−end, end). NaN for a model without an angle."""
+def _degrees(each: LatentMap, symmetry: int) -> NDArray:
+    """Angles in degrees modulo 360°/symmetry. NaN for a model without an angle."""
     if each.angle_rad is None:
         return np.full(len(each.valid), np.nan)
-    return (np.degrees(each.angle_rad) + end) % (2 * end) - end
+    return np.degrees(wrapped_rad(each.angle_rad, symmetry))
 
 
 def _map(  # noqa: PLR0917 - what a map needs

@@ -11,6 +11,8 @@ import numpy as np
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from training.report.angles import angle_title, ends_deg, wrapped_rad
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,11 +38,9 @@ def draw(path: Path, image: NDArray, scan: DataSet, answers: Answers, *, angles_
     encoding = answers.encoding
     if encoding.angle_rad is not None:
         # Of stripes, which look the same after half a turn, 180.
-        modulo = 360 / answers.info.manifest["latent"].get("angle_symmetry", 1)
-        degrees = (np.degrees(encoding.angle_rad) + modulo / 2) % modulo - modulo / 2
-        title = "angle" if modulo == 360 else f"angle, modulo {modulo:g}°"
-        limits = (-modulo / 2, modulo / 2)
-        _map(axes[1], degrees, answers, extent=extent, colours=CYCLIC, label="counter-clockwise [°]", title=title, limits=limits)
+        turns = answers.info.manifest["latent"].get("angle_symmetry", 1)
+        degrees, title, ends = np.degrees(wrapped_rad(encoding.angle_rad, turns)), angle_title(turns), ends_deg(turns)
+        _map(axes[1], degrees, answers, extent=extent, colours=CYCLIC, label="counter-clockwise [°]", title=title, limits=ends)
     if encoding.content.shape[1]:
         which = smoothest(encoding.content, answers)
         label = f"content {which + 1} [1]"

@@ -15,7 +15,7 @@ from training.export.frame_answers import FrameReference
 from training.export.frame_models import FrameModels
 from training.export.golden import CLEAR_OF_JUMP_RAD, CLEAR_OF_TIE, ROWS, margin
 from training.export.golden import TOLERANCE as GOLDEN_TOLERANCE
-from training.export.parity import OF_ROUNDING, TOLERANCE, Parity, ParityError, difference, output_range, require_finite, shaken
+from training.export.parity import TOLERANCE, Parity, ParityError, allowance, difference, output_range, require_finite, shaken
 from training.export.probes import smooth_pictures
 from training.export.sessions import GraphRunner
 
@@ -51,8 +51,7 @@ def check_frame_parity(
             alone = {} if name.startswith("dense_") else runner.run(_row(inputs, 1))
             for spec in signature.outputs:
                 whole, columns = output_range(spec, wanted[spec.name]), circles(spec.name)
-                rounding = difference(spec, rounded[spec.name], wanted[spec.name], columns) / whole
-                pairs = [(answers[spec.name], wanted[spec.name], max(TOLERANCE, OF_ROUNDING * rounding))]
+                pairs = [(answers[spec.name], wanted[spec.name], allowance(spec, [rounded], wanted, columns, whole))]
                 pairs += [(alone[spec.name], answers[spec.name][1:2], TOLERANCE)] if alone else []
                 for found, other, allowed in pairs:
                     if found.shape != other.shape:
@@ -60,8 +59,8 @@ def check_frame_parity(
                     share = difference(spec, found, other, columns) / whole
                     limit = allowed
                     if limit < share and other is wanted[spec.name]:
-                        told = (reference.answer(name, signature, inputs)[spec.name] for reference in _shaken(single))
-                        limit = max(limit, *(OF_ROUNDING * difference(spec, each, other, columns) / whole for each in told))
+                        again = (reference.answer(name, signature, inputs) for reference in _shaken(single))
+                        limit = allowance(spec, again, wanted, columns, whole)
                     if not share <= limit:  # NaN included
                         where = f"{name}/{spec.name}"
                         raise ParityError(f"Graph and model differ by {share:.2e} of the range in {where}; at most {limit:.2e} is allowed.")

@@ -7,11 +7,10 @@ import math
 from dichroic.bundle import Preprocessing, Signature, TensorSpec
 from dichroic.bundle.tensors import FixedSpec
 from training.export.frame_models import FrameModels, StageModel
-from training.export.specs import ImageDType, decode_max_batch, encode_outputs, images_in
+from training.export.specs import ACTIVATION_BYTES, ImageDType, decode_max_batch, encode_outputs, images_in
 
 # The pixels around the centres of one run stay below this, for windows half as long again as the stage's.
 _TAP_BYTES = 64 << 20
-_FEATURE_BYTES = 128 << 20
 _MOST_ROWS = 4096
 _DTYPES: tuple[ImageDType, ...] = ("uint8", "uint16", "float32")
 
@@ -63,7 +62,7 @@ def frame_max_batch(stage: StageModel) -> int:
     taps = math.ceil(1.5 * (stage.window_px or 2 * specification.height_px)) + 2
     gathered = (8 + 4 * specification.channels) * taps**2  # where each pixel lies, and its values
     features = 2 * 4 * specification.pixels * max((1, *specification.encoder_channels))
-    return max(8, min(_MOST_ROWS, _TAP_BYTES // gathered, _FEATURE_BYTES // features))
+    return max(8, min(_MOST_ROWS, _TAP_BYTES // gathered, ACTIVATION_BYTES // features))
 
 
 def _of_frame(spec: TensorSpec) -> TensorSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,19 +92,23 @@ def check_parity(  # noqa: PLR0917 - one order for every caller
             answers = runner.run({key: value[:rows] for key, value in inputs.items()})
             for spec in signature.outputs:
                 whole, circles = output_range(spec, expected[spec.name]), model.specification.circle_columns(spec.name)
-                rounding = difference(spec, expected[spec.name], exact[spec.name], circles) / whole
                 single = np.concatenate([answer[spec.name] for answer in alone[:rows]])
-                for other, allowed in ((expected[spec.name][:rows], max(TOLERANCE, OF_ROUNDING * rounding)), (single, TOLERANCE)):
+                touchy = allowance(spec, [expected], exact, circles, whole)
+                for other, allowed in ((expected[spec.name][:rows], touchy), (single, TOLERANCE)):
                     share = difference(spec, answers[spec.name], other, circles) / whole
-                    where = f"{name}/{spec.name}, {rows} rows"
-                    limit = allowed
+                    where, limit = f"{name}/{spec.name}, {rows} rows", allowed
                     if limit < share and other is not single:
-                        told = (torch_answer(each, preprocessing, name, signature, inputs, drawn)[spec.name] for each in shaken(model))
-                        limit = max(limit, *(OF_ROUNDING * difference(spec, each, exact[spec.name], circles) / whole for each in told))
+                        again = (torch_answer(each, preprocessing, name, signature, inputs, drawn) for each in shaken(model))
+                        limit = allowance(spec, again, exact, circles, whole)
                     if not share <= limit:  # NaN included
                         raise ParityError(f"Graph and model differ by {share:.2e} of the range in {where}; at most {limit:.2e} is allowed.")
                     found = max(found, Parity(share, where), key=lambda parity: parity.worst)
     return found
+
+
+def allowance(spec: TensorSpec, rounded: Iterable[Mapping[str, Array]], exact: Mapping[str, Array], circles: Sequence[int], whole: float) -> float:
+    """How far a graph's output may be off, of its range: TOLERANCE, or OF_ROUNDING times what the model's own float32 answers are at most."""
+    return max(TOLERANCE, *(OF_ROUNDING * difference(spec, answers[spec.name], exact[spec.name], circles) / whole for answers in rounded))
 
 
 def shaken(model: InvariantVAE) -> Iterator[InvariantVAE]:

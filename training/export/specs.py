@@ -9,7 +9,8 @@ from dichroic.bundle import Preprocessing, Signature, TensorSpec
 from training.latent.specification import ModelSpecification
 
 # Intermediate results of one run of a decoding graph stay below this.
-_ACTIVATION_BYTES = 128 << 20
+# Two layers of hidden features of one run.
+ACTIVATION_BYTES = 128 << 20
 _ENCODE_MAX_BATCH = 256
 _INTEGER_HIGH = {"uint8": 255.0, "uint16": 65535.0}
 
@@ -217,7 +218,7 @@ def decode_max_batch(specification: ModelSpecification, most: int = 64) -> int:
     """The largest power of two of images, `most` at most, whose hidden features fit the memory bound (two layers live at once)."""
     rows = specification.pixels if specification.invariances else 1
     per_image = 2 * 4 * rows * max(*specification.decoder_widths, specification.drawn_shape[2])
-    return int(2 ** math.floor(math.log2(min(most, max(1, _ACTIVATION_BYTES // per_image)))))
+    return int(2 ** math.floor(math.log2(min(most, max(1, ACTIVATION_BYTES // per_image)))))
 
 
 def _angle_sd_meaning(specification: ModelSpecification) -> str:

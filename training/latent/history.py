@@ -54,7 +54,7 @@ class EpochFigures:
 
 
 @dataclass(frozen=True)
-class Leg:
+class LegStart:
     """One fit out of several in turn, whose epochs are counted on: the first of its own (from 1), and what it learned from, in words."""
 
     epoch: int
@@ -68,7 +68,7 @@ class History:
     restart: int
     taught_epochs: int
     epochs: tuple[EpochFigures, ...]
-    legs: tuple[Leg, ...] = ()
+    legs: tuple[LegStart, ...] = ()
 
 
 class Tally:
@@ -131,7 +131,7 @@ def read_history(content: bytes) -> History | None:
             return None
         names = [field.name for field in fields(EpochFigures)]
         rows = [dict(zip(names, values, strict=True)) for values in zip(*(facts[name] for name in names), strict=True)]
-        legs = tuple(Leg(int(leg["epoch"]), str(leg["name"])) for leg in facts.get("legs", ()))
+        legs = tuple(LegStart(int(leg["epoch"]), str(leg["name"])) for leg in facts.get("legs", ()))
         return History(int(facts["restart"]), int(facts["taught_epochs"]), from_rows(rows), legs)
     except (ValueError, KeyError, TypeError):
         return None

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from training.latent.checkpoint import Array, CheckpointStore
-from training.latent.history import History
-from training.latent.history import Leg as HistoryLeg
+from training.latent.history import History, LegStart
 from training.latent.model import InvariantVAE
 from training.latent.normalisation import normalised
 from training.latent.optimise import Fit, Fitted
@@ -147,5 +146,5 @@ def _joined(fits: list[Fitted], names: list[str]) -> History:
     epochs = chain.from_iterable(fitted.history.epochs for fitted in fits)
     numbered = tuple(replace(epoch, epoch=index) for index, epoch in enumerate(epochs, start=1))
     before = accumulate((len(fitted.history.epochs) for fitted in fits[:-1]), initial=0)
-    legs = tuple(HistoryLeg(epoch + 1, name) for epoch, name in zip(before, names, strict=True)) if len(fits) > 1 else ()
+    legs = tuple(LegStart(epoch + 1, name) for epoch, name in zip(before, names, strict=True)) if len(fits) > 1 else ()
     return History(0, fits[0].history.taught_epochs, numbered, legs)

@@ -14,7 +14,7 @@ from tests.training.latent.test_optimise import IMAGES, SPECIFICATION, TRAINING,
 from training.latent import optimise
 from training.latent.checkpoint import CheckpointStore
 from training.latent.companions import Companions
-from training.latent.history import EpochFigures, History, Leg, Tally, history_bytes, read_history
+from training.latent.history import EpochFigures, History, LegStart, Tally, history_bytes, read_history
 from training.latent.optimise import Fit, Fitted
 from training.latent.specification import TargetColumn
 from training.recipe import Classes, Training
@@ -67,7 +67,7 @@ def test_history_comes_back_from_its_bytes_and_another_format_is_not_guessed() -
     history = History(1, 1, (EpochFigures(1, 0.1), EpochFigures(2, 3.0000000001, 1.0, 0.5, 0.25, 0.0, 2.5)))
     assert read_history(history_bytes(history)) == history
     assert b"legs" not in history_bytes(history)
-    several = replace(history, legs=(Leg(1, "20 nm"), Leg(2, "40 nm")))
+    several = replace(history, legs=(LegStart(1, "20 nm"), LegStart(2, "40 nm")))
     assert read_history(history_bytes(several)) == several
     assert read_history(history_bytes(history).replace(b'"format": 1', b'"format": 2')) is None
     assert read_history(b"[]") is None
